@@ -1,0 +1,59 @@
+"""The bridge to construct: the only place that touches its containers."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from construct import ConstructError
+
+from luksmeta.errors import HeaderError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from construct import Struct
+
+
+def parse_fields(layout: Struct, data: bytes, what: str) -> dict[str, Any]:
+    """The named fields of a fixed-size ``layout``; HeaderError when ``data`` does not fit it."""
+    expected = layout.sizeof()
+    if len(data) != expected:
+        raise HeaderError(f"{what}: {len(data)} bytes, its layout has {expected}")
+    try:
+        parsed = layout.parse(data)
+    except ConstructError as error:
+        raise HeaderError(f"{what}: {error}") from error
+    return {name: value for name, value in parsed.items() if not name.startswith("_")}
+
+
+def build_fields(layout: Struct, record: DataclassInstance) -> bytes:
+    """The bytes of ``record``, whose fields have the names of the layout's."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    built: bytes = layout.build(values)
+    return built
+
+
+def c_string(data: bytes, what: str, *, offset: int | None = None) -> str:
+    """The ASCII text of a field up to its first NUL; HeaderError when it has none."""
+    text, terminator, _ = data.partition(b"\0")
+    if not terminator:
+        raise HeaderError(f"{what}: no NUL within its {len(data)} bytes", offset=offset)
+    try:
+        return text.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise HeaderError(
+            f"{what}: byte {text[error.start]:#04x} is not ASCII", offset=offset
+        ) from error
+
+
+def c_text(data: bytes) -> str:
+    """The text of a free-form field (a label); any bytes are kept, the last one is the NUL's."""
+    return data[:-1].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def c_bytes(text: str, size: int, what: str) -> bytes:
+    """``text`` as a field of ``size`` bytes with at least one NUL; ValueError when too long."""
+    data = text.encode("utf-8", "surrogateescape")
+    if len(data) >= size or b"\0" in data:
+        raise ValueError(f"{what}: {len(data)} bytes, at most {size - 1} fit, none of them NUL")
+    return data.ljust(size, b"\0")

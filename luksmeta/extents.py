@@ -1,0 +1,51 @@
+"""Ranges of bytes on a device: overlap, alignment, first fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Extent:
+    """``size`` bytes from ``offset`` on."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind it."""
+        return self.offset + self.size
+
+    def overlaps(self, other: Extent) -> bool:
+        """Whether the two share a byte."""
+        return self.offset < other.end and other.offset < self.end
+
+    def contains(self, other: Extent) -> bool:
+        """Whether every byte of ``other`` lies in this extent."""
+        return self.offset <= other.offset and other.end <= self.end
+
+    def __str__(self) -> str:
+        return f"{self.offset:#x}..{self.end:#x}"
+
+
+def align_up(value: int, alignment: int) -> int:
+    """The smallest multiple of ``alignment`` that is not below ``value``."""
+    return -(-value // alignment) * alignment
+
+
+def align_down(value: int, alignment: int) -> int:
+    """The largest multiple of ``alignment`` that is not above ``value``."""
+    return value // alignment * alignment
+
+
+def first_fit(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | None:
+    """The lowest free place of ``size`` bytes in ``within``, or None when there is none."""
+    offset = within.offset
+    for extent in sorted(taken):
+        if offset + size <= extent.offset:
+            break
+        offset = max(offset, extent.end)
+    candidate = Extent(offset, size)
+    return candidate if within.contains(candidate) else None

@@ -1,0 +1,292 @@
+"""A new volume: where everything goes, and what is written.
+
+The geometry is that of cryptsetup 2.8 (lib/luks2/luks2_json_format.c, lib/luks1/keymanage.c,
+lib/setup.c). All offsets and sizes are in bytes.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from luksmeta import key_management
+from luksmeta.errors import StorageError, UnsupportedError
+from luksmeta.extents import Extent, align_down, align_up
+from luksmeta.kdf import calibrate
+from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
+from luksmeta.key_management import HeaderChange, KeyslotOptions
+from luksmeta.luks1.header import Luks1Header
+from luksmeta.luks1.partition_header import area_size, areas_end
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
+from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector import engine
+from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.storage import Storage
+from luksmeta.volume_key import make_digest
+from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, WritePlan
+
+DATA_ALIGNMENT: Final = 1 << 20  # lib/libcryptsetup_macros.h DEFAULT_DISK_ALIGNMENT
+LUKS2_HEADER_SIZE: Final = 16 << 20  # both copies and the keyslots area, lib/luks2/luks2.h
+DATA_OFFSET_UNIT: Final = 4096  # lib/setup.c crypt_set_data_offset
+WIPED_MAX: Final = LUKS2_HEADER_SIZE // 2 + KEYSLOTS_AREA_MAX  # luks2_json_format.c: 8 + 128 MiB
+DEFAULT_CIPHER: Final = "aes-xts-plain64"
+DEFAULT_KEY_SIZE: Final = 32  # of one key; a mode with two keys has twice that
+
+Version = Literal["luks1", "luks2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatOptions:
+    """What a new volume is to be; what is None is decided as cryptsetup does.
+
+    ``key_size``, ``data_offset``, ``metadata_size`` (of one header copy) and ``keyslots_size`` are
+    in bytes. ``digest_iterations`` are those of the volume key's digest.
+    """
+
+    type: Version = "luks2"
+    cipher: str = DEFAULT_CIPHER
+    key_size: int | None = None
+    hash: str = key_management.DEFAULT_HASH
+    pbkdf: Pbkdf | None = None
+    digest_iterations: int | None = None
+    sector_size: int | None = None
+    uuid: str | None = None
+    label: str = ""
+    subsystem: str = ""
+    data_offset: int | None = None
+    metadata_size: int | None = None
+    keyslots_size: int | None = None
+    keyslot: int = 0
+    keyslot_cipher: str | None = None
+    keyslot_key_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.data_offset is not None and self.data_offset % DATA_OFFSET_UNIT:
+            raise ValueError(
+                f"data offset {self.data_offset} is not a multiple of {DATA_OFFSET_UNIT} bytes"
+            )
+        if self.uuid is not None:
+            uuids.UUID(self.uuid)
+        if self.type == "luks1":
+            self._refuse_what_luks1_lacks()
+
+    def _refuse_what_luks1_lacks(self) -> None:
+        given = {
+            "label": self.label,
+            "subsystem": self.subsystem,
+            "metadata size": self.metadata_size,
+            "keyslots size": self.keyslots_size,
+            "keyslot cipher": self.keyslot_cipher,
+            "keyslot key size": self.keyslot_key_size,
+        }
+        for name, value in given.items():
+            if value:
+                raise UnsupportedError(f"format: LUKS1 has no {name} of its own")
+        if self.sector_size not in (None, SECTOR_SIZE):
+            raise UnsupportedError(
+                f"format: sector size {self.sector_size}, LUKS1 knows {SECTOR_SIZE} only"
+            )
+        if self.pbkdf is not None and not isinstance(self.pbkdf, Pbkdf2):
+            raise UnsupportedError("format: LUKS1 knows PBKDF2 only")
+
+
+def create(
+    passphrase: BytesLike | SecretBytes,
+    volume_key: SecretBytes | None,
+    header_storage: Storage,
+    data_storage: Storage,
+    options: FormatOptions,
+) -> list[HeaderChange]:
+    """The changes that make a new volume with one keyslot: an empty header, then the keyslot.
+
+    Everything is computed, and every option checked, before the caller applies the first of them.
+    Raises AlgorithmError, UnsupportedError, StorageError, or ValueError for sizes that do not fit.
+    """
+    detached = header_storage is not data_storage
+    spec = CipherSpec.parse(options.cipher)
+    key_size = _key_size(spec, options, volume_key)
+    with SecretBytes(volume_key) if volume_key else SecretBytes.random(key_size) as key:
+        if options.type == "luks1":
+            header: Header = _luks1_header(key, spec, options, detached)
+        else:
+            header = _luks2_header(key, spec, options, data_storage, detached)
+        _check_cipher(header.metadata, key)
+        started = HeaderChange(_first_plan(header, header_storage), header)
+        keyslot_options = KeyslotOptions(
+            pbkdf=options.pbkdf or _default_pbkdf(options),
+            hash=options.hash,
+            encryption=options.keyslot_cipher,
+            area_key_size=options.keyslot_key_size,
+        )
+        key_management.require_free(header, options.keyslot)
+        added = key_management.add(header, options.keyslot, passphrase, key, 0, keyslot_options)
+    return [started, added]
+
+
+def _default_pbkdf(options: FormatOptions) -> Pbkdf:
+    if options.type == "luks1":
+        return Pbkdf2.calibrate(hash=options.hash)
+    return Argon2id.calibrate()
+
+
+def _key_size(spec: CipherSpec, options: FormatOptions, volume_key: SecretBytes | None) -> int:
+    """The volume key's size; two keys of the default size where the mode wants two."""
+    if volume_key is not None:
+        if options.key_size not in (None, len(volume_key)):
+            raise ValueError(
+                f"volume key of {len(volume_key)} bytes, key size {options.key_size} is asked for"
+            )
+        return len(volume_key)
+    if options.key_size is not None:
+        return options.key_size
+    return 2 * DEFAULT_KEY_SIZE if spec.mode == "xts" else DEFAULT_KEY_SIZE
+
+
+def _check_cipher(metadata: Metadata, key: SecretBytes) -> None:
+    """Raise AlgorithmError before anything is written for a cipher that cannot work."""
+    segment = metadata.segments[0]
+    if isinstance(segment, CryptSegment):
+        engine.create(segment.encryption, key, segment.sector_size).close()
+
+
+def _encryption(spec: CipherSpec) -> str:
+    """The specification as headers have it: a bare cipher name gets the mode that it implies."""
+    if "-" in spec.text or spec.text.startswith("capi:"):
+        return spec.text
+    return f"{spec.cipher}-{'-'.join(part for part in (spec.mode, spec.iv) if part)}"
+
+
+def _new_digest(
+    key: SecretBytes, version: int, options: FormatOptions, iterations: int
+) -> Pbkdf2Digest:
+    return make_digest(
+        key,
+        version=version,
+        hash_name=options.hash,
+        iterations=iterations,
+        segments=(0,),
+    )
+
+
+# --- LUKS1 -----------------------------------------------------------------------------------
+
+
+def _luks1_header(
+    key: SecretBytes, spec: CipherSpec, options: FormatOptions, detached: bool
+) -> Luks1Header:
+    end = areas_end(len(key))
+    payload_offset = options.data_offset
+    if payload_offset is None:
+        payload_offset = 0 if detached else align_up(end, DATA_ALIGNMENT)
+    if payload_offset < end and not (payload_offset == 0 and detached):
+        raise ValueError(f"data offset {payload_offset} lies before the keyslots' end, {end}")
+    iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
+    return Luks1Header.create(
+        uuid=options.uuid or str(uuids.uuid4()),
+        cipher=_encryption(spec),
+        hash_spec=options.hash,
+        payload_offset=payload_offset,
+        digest=_new_digest(key, 1, options, iterations),
+        key_size=len(key),
+    )
+
+
+# --- LUKS2 -----------------------------------------------------------------------------------
+
+
+def _luks2_header(
+    key: SecretBytes,
+    spec: CipherSpec,
+    options: FormatOptions,
+    data_storage: Storage,
+    detached: bool,
+) -> Luks2Header:
+    keyslots_area, data_offset = _luks2_geometry(options, detached)
+    iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
+    segment = CryptSegment(
+        offset=data_offset,
+        size=DYNAMIC,
+        iv_tweak=0,
+        encryption=_encryption(spec),
+        sector_size=_sector_size(options, data_storage, data_offset),
+    )
+    return Luks2Header.create(
+        Metadata(
+            version=2,
+            uuid=options.uuid or str(uuids.uuid4()),
+            label=options.label,
+            subsystem=options.subsystem,
+            keyslots_area=keyslots_area,
+            segments={0: segment},
+            digests={0: _new_digest(key, 2, options, iterations)},
+        )
+    )
+
+
+def _luks2_geometry(options: FormatOptions, detached: bool) -> tuple[Extent, int]:
+    """The keyslots area and the data offset (LUKS2_hdr_get_storage_params)."""
+    metadata_size = HDR_SIZES[0] if options.metadata_size is None else options.metadata_size
+    if metadata_size not in HDR_SIZES:
+        raise ValueError(
+            f"metadata size {metadata_size}, legal are the powers of two from {HDR_SIZES[0]} to "
+            f"{HDR_SIZES[-1]}"
+        )
+    start = 2 * metadata_size
+    end = options.data_offset or LUKS2_HEADER_SIZE
+    if end < start + AREA_ALIGNMENT:
+        raise ValueError(f"data offset {end} leaves no room behind two headers, {start} bytes")
+    keyslots_size = options.keyslots_size
+    if keyslots_size is None:
+        keyslots_size = min(end - start, KEYSLOTS_AREA_MAX)
+    keyslots_size = align_down(keyslots_size, AREA_ALIGNMENT)
+    if not 0 < keyslots_size <= KEYSLOTS_AREA_MAX:
+        raise ValueError(
+            f"keyslots size {keyslots_size}, from {AREA_ALIGNMENT} to {KEYSLOTS_AREA_MAX} are legal"
+        )
+    if options.data_offset:
+        keyslots_size = min(keyslots_size, align_down(end - start, AREA_ALIGNMENT))
+    data_offset = options.data_offset
+    if data_offset is None:
+        data_offset = 0 if detached else align_up(start + keyslots_size, DATA_ALIGNMENT)
+    return Extent(start, keyslots_size), data_offset
+
+
+def _sector_size(options: FormatOptions, data_storage: Storage, data_offset: int) -> int:
+    """The given size if it divides the data, or the device's own (lib/setup.c, utils_device.c)."""
+    data_size = max(0, data_storage.size - data_offset)
+    if options.sector_size is None:
+        preferred = data_storage.sector_size
+        return preferred if data_size % preferred == data_offset % preferred == 0 else SECTOR_SIZE
+    if options.sector_size not in engine.SECTOR_SIZES:
+        raise ValueError(
+            f"sector size {options.sector_size}, legal are "
+            f"{', '.join(str(size) for size in engine.SECTOR_SIZES)}"
+        )
+    if data_size % options.sector_size:
+        raise ValueError(
+            f"sector size {options.sector_size} does not divide the data, {data_size} bytes"
+        )
+    return options.sector_size
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def _first_plan(header: Header, storage: Storage) -> WritePlan:
+    """Room made, the old content wiped, random bytes where keyslots will be, and the header."""
+    area = header.metadata.keyslots_area
+    data_offset = next(iter(header.metadata.segments.values())).offset
+    steps: list[Step] = []
+    if storage.size < area.end:
+        steps.append(Resize(area.end, "extended to hold the header"))
+    steps.append(Reserve(area.end, "space for the header"))
+    end = min(max(data_offset, area.end), max(storage.size, area.end), WIPED_MAX)
+    steps.append(Fill(Extent(0, area.offset), "old content wiped", random=False))
+    steps.append(Fill(area, "keyslots area", random=True))
+    if end > area.end:
+        steps.append(Fill(Extent(area.end, end - area.end), "old content wiped", random=False))
+    steps.append(Barrier())
+    return WritePlan.of("format", (*steps, *header.steps()))

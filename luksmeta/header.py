@@ -1,0 +1,25 @@
+"""The header of either version, from the first bytes of a device."""
+
+from __future__ import annotations
+
+from luksmeta.errors import NotLuksError
+from luksmeta.luks1.header import Luks1Header
+from luksmeta.luks1.partition_header import MAGIC
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.model import Header
+from luksmeta.storage import Storage
+
+
+def read_header(storage: Storage) -> Header:
+    """The header at the start of ``storage``; nothing is written.
+
+    Raises NotLuksError where there is no trace of one, else what is wrong with it. A LUKS2 header
+    is also found by its secondary copy alone.
+    """
+    start = storage.read_at(0, min(8, storage.size))
+    if start == MAGIC + b"\0\1":
+        return Luks1Header.read(storage)
+    try:
+        return Luks2Header.read(storage)
+    except NotLuksError:
+        raise NotLuksError(f"{storage.name}: not a LUKS volume") from None

@@ -1,0 +1,295 @@
+"""Changes of the keyslots of a header, computed as values.
+
+Each function takes a header and returns the change: the write plan and the header that holds when
+it has been applied. Nothing here writes. The layout decisions are those of cryptsetup
+(lib/luks2/luks2_keyslot.c, lib/luks1/keymanage.c, lib/setup.c).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Final
+
+from luksmeta import keyslot as keyslot_area
+from luksmeta.errors import KeyslotError, KeyslotsAreaFullError
+from luksmeta.extents import Extent
+from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
+from luksmeta.model import (
+    AntiForensic,
+    CryptSegment,
+    Header,
+    Keyslot,
+    KeyslotPriority,
+    Metadata,
+    Pbkdf2Digest,
+    RawArea,
+)
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
+
+DEFAULT_HASH: Final = "sha256"
+FALLBACK_KEYSLOT_CIPHER: Final = "aes-xts-plain64"  # configure.ac: LUKS2 keyslot cipher
+FALLBACK_KEYSLOT_KEY_SIZE: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyslotOptions:
+    """How a new keyslot is made; what is None is decided as cryptsetup does.
+
+    ``hash`` is the anti-forensic splitter's; ``encryption`` and ``area_key_size`` (bytes) are those
+    of the keyslot's area.
+    """
+
+    pbkdf: Pbkdf | None = None
+    hash: str | None = None
+    priority: KeyslotPriority | None = None
+    encryption: str | None = None
+    area_key_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderChange:
+    """A plan, and the header that the device holds once it has been applied."""
+
+    plan: WritePlan
+    header: Header
+
+
+def free_keyslot_id(header: Header) -> int:
+    """The lowest id that is not in use; KeyslotsAreaFullError when all are."""
+    for keyslot_id in header.keyslot_ids:
+        if keyslot_id not in header.metadata.keyslots:
+            return keyslot_id
+    raise KeyslotsAreaFullError(f"header: all {len(header.keyslot_ids)} keyslots are in use")
+
+
+def require_free(header: Header, keyslot_id: int) -> None:
+    """Raise KeyslotError unless the id is legal and not in use."""
+    if keyslot_id not in header.keyslot_ids:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: ids go from 0 to {header.keyslot_ids.stop - 1} here"
+        )
+    if keyslot_id in header.metadata.keyslots:
+        raise KeyslotError(f"keyslot {keyslot_id}: in use already")
+
+
+def add(
+    header: Header,
+    keyslot_id: int,
+    passphrase: BytesLike | SecretBytes,
+    volume_key: SecretBytes,
+    digest_id: int,
+    options: KeyslotOptions,
+    *,
+    tokens_of: int | None = None,
+) -> HeaderChange:
+    """A new keyslot for ``volume_key``, which belongs to the digest ``digest_id``.
+
+    It is assigned to every token that keyslot ``tokens_of`` is assigned to.
+    """
+    area = header.place_area(keyslot_id, len(volume_key))
+    keyslot = _new_keyslot(header.metadata, area, len(volume_key), options)
+    metadata = header.metadata.with_keyslot(keyslot_id, keyslot, digest_id)
+    if tokens_of is not None:
+        metadata = _with_tokens_copied(metadata, tokens_of, keyslot_id)
+    material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)
+    return _stored(header, keyslot_id, material, metadata)
+
+
+def remove(header: Header, keyslot_id: int) -> HeaderChange:
+    """The keyslot gone, its area wiped; KeyslotNotFoundError, or KeyslotError for a foreign one.
+
+    The area goes first: a crash in between must not leave key material that no header names.
+    """
+    keyslot = header.metadata.keyslot(keyslot_id)
+    if not isinstance(keyslot, Keyslot):
+        raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, not removed")
+    return _removed(header, keyslot_id, header.metadata.without_keyslot(keyslot_id))
+
+
+def change(
+    header: Header,
+    keyslot_id: int,
+    passphrase: BytesLike | SecretBytes,
+    volume_key: SecretBytes,
+    options: KeyslotOptions,
+    *,
+    keep_id: bool = True,
+) -> tuple[int, list[HeaderChange]]:
+    """Another passphrase or KDF for a keyslot: its id afterwards, and the changes in order.
+
+    The new key goes to a fresh area, so that one of the two opens the volume at every moment. Only
+    when there is no room the old area is overwritten. LUKS1 ties areas to ids: there the keyslot
+    moves to another id, unless ``keep_id`` makes it come back by way of that one.
+    """
+    old = _usable_keyslot(header.metadata, keyslot_id)
+    options = replace(options, priority=options.priority or old.priority)
+    found = header.metadata.digest_of_keyslot(keyslot_id)
+    if found is None:
+        raise KeyslotError(f"keyslot {keyslot_id}: belongs to no digest")
+    digest_id = found[0]
+    try:
+        spare_id = free_keyslot_id(header)
+        added = add(
+            header, spare_id, passphrase, volume_key, digest_id, options, tokens_of=keyslot_id
+        )
+    except KeyslotsAreaFullError:
+        return keyslot_id, [_overwritten(header, keyslot_id, passphrase, volume_key, options)]
+    if header.metadata.version == 1:
+        return _changed_luks1(added, keyslot_id, spare_id, passphrase, volume_key, options, keep_id)
+    return keyslot_id, [added, _moved(added.header, spare_id, keyslot_id)]
+
+
+def erase(header: Header) -> list[HeaderChange]:
+    """Every keyslot that opens the volume removed, one after another, as cryptsetup does it."""
+    changes: list[HeaderChange] = []
+    for keyslot_id in sorted(header.metadata.bound_keyslots):
+        changes.append(remove(header, keyslot_id))
+        header = changes[-1].header
+    return changes
+
+
+def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
+    """A change of the header alone: no keyslot's area is touched."""
+    after = header.updated(metadata)
+    return HeaderChange(WritePlan.of(what, after.steps()), after)
+
+
+def default_pbkdf(metadata: Metadata, milliseconds: int = 2000) -> Pbkdf:
+    """The KDF of a new keyslot, calibrated to ``milliseconds`` on this machine."""
+    if metadata.version == 1:
+        return Pbkdf2.calibrate(milliseconds=milliseconds, hash=header_hash(metadata))
+    return Argon2id.calibrate(milliseconds=milliseconds)
+
+
+def header_hash(metadata: Metadata) -> str:
+    """The hash that new keyslots use: in LUKS1 the header's only one."""
+    digest = metadata.digests.get(0)
+    if metadata.version == 1 and isinstance(digest, Pbkdf2Digest):
+        return digest.hash
+    return DEFAULT_HASH
+
+
+def keyslot_encryption(metadata: Metadata, key_size: int) -> tuple[str, int]:
+    """The area cipher of new keyslots and its key size: the data's, where keyslots can use it.
+
+    Source: lib/luks2/luks2_keyslot.c LUKS2_keyslot_cipher_incompatible, lib/setup.c
+    crypt_keyslot_get_encryption.
+    """
+    segment = next(iter(metadata.segments.values()), None)
+    if isinstance(segment, CryptSegment):
+        if metadata.version == 1:
+            return segment.encryption, key_size
+        spec = CipherSpec.parse(segment.encryption)
+        sizes = spec.key_sizes
+        usable = sizes is not None and key_size in sizes and not spec.text.startswith("capi:")
+        if usable and not spec.is_null and not spec.is_aead:
+            return segment.encryption, key_size
+    return FALLBACK_KEYSLOT_CIPHER, FALLBACK_KEYSLOT_KEY_SIZE
+
+
+def _new_keyslot(
+    metadata: Metadata, area: Extent, key_size: int, options: KeyslotOptions
+) -> Keyslot:
+    encryption, area_key_size = keyslot_encryption(metadata, key_size)
+    return Keyslot(
+        key_size=key_size,
+        kdf=options.pbkdf or default_pbkdf(metadata),
+        salt=os.urandom(keyslot_area.SALT_SIZE),
+        af=AntiForensic(hash=options.hash or header_hash(metadata)),
+        area=RawArea(
+            offset=area.offset,
+            size=area.size,
+            encryption=options.encryption or encryption,
+            key_size=options.area_key_size or area_key_size,
+        ),
+        # Normal is what an absent priority means; cryptsetup removes the member then.
+        priority=None if options.priority is KeyslotPriority.NORMAL else options.priority,
+    )
+
+
+def _usable_keyslot(metadata: Metadata, keyslot_id: int) -> Keyslot:
+    keyslot = metadata.keyslot(keyslot_id)
+    if not isinstance(keyslot, Keyslot):
+        raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, it has no passphrase")
+    return keyslot
+
+
+def _stored(header: Header, keyslot_id: int, material: bytes, metadata: Metadata) -> HeaderChange:
+    """Key material first, then the header that names it."""
+    after = header.updated(metadata)
+    write = Write(
+        metadata.keyslots[keyslot_id].area.extent.offset, material, f"keyslot {keyslot_id} area"
+    )
+    plan = WritePlan.of(f"store keyslot {keyslot_id}", (write, Barrier(), *after.steps()))
+    return HeaderChange(plan, after)
+
+
+def _removed(header: Header, keyslot_id: int, metadata: Metadata) -> HeaderChange:
+    after = header.updated(metadata)
+    area = header.metadata.keyslots[keyslot_id].area.extent
+    wipe = Fill(area, f"keyslot {keyslot_id} area wiped", random=True)
+    plan = WritePlan.of(f"remove keyslot {keyslot_id}", (wipe, Barrier(), *after.steps()))
+    return HeaderChange(plan, after)
+
+
+def _with_tokens_copied(metadata: Metadata, from_id: int, to_id: int) -> Metadata:
+    """Every token of keyslot ``from_id`` is one of ``to_id`` as well."""
+    tokens = {
+        token_id: replace(token, keyslots=(*token.keyslots, to_id))
+        for token_id, token in metadata.tokens.items()
+        if from_id in token.keyslots
+    }
+    return replace(metadata, tokens={**metadata.tokens, **tokens})
+
+
+def _moved(header: Header, from_id: int, to_id: int) -> HeaderChange:
+    """Keyslot ``from_id`` takes the id of ``to_id``, whose own area is wiped.
+
+    The keyslot goes to the end of the order of trying, as in cryptsetup.
+    """
+    metadata = header.metadata
+    keyslot = metadata.keyslots[from_id]
+    digest_id = next(i for i, each in metadata.digests.items() if from_id in each.keyslots)
+    without = metadata.without_keyslot(from_id)
+    others = {k: v for k, v in without.keyslots.items() if k != to_id}
+    moved = replace(without, keyslots=others).with_keyslot(to_id, keyslot, digest_id)
+    return _removed(header, to_id, moved)
+
+
+def _overwritten(
+    header: Header,
+    keyslot_id: int,
+    passphrase: BytesLike | SecretBytes,
+    volume_key: SecretBytes,
+    options: KeyslotOptions,
+) -> HeaderChange:
+    """The keyslot's own area written anew: neither key is whole until the header is written."""
+    metadata = header.metadata
+    old = _usable_keyslot(metadata, keyslot_id)
+    keyslot = replace(
+        _new_keyslot(metadata, old.area.extent, len(volume_key), options), as_read=old.as_read
+    )
+    return _stored(
+        header,
+        keyslot_id,
+        keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key),
+        replace(metadata, keyslots={**metadata.keyslots, keyslot_id: keyslot}),
+    )
+
+
+def _changed_luks1(
+    added: HeaderChange,
+    keyslot_id: int,
+    spare_id: int,
+    passphrase: BytesLike | SecretBytes,
+    volume_key: SecretBytes,
+    options: KeyslotOptions,
+    keep_id: bool,
+) -> tuple[int, list[HeaderChange]]:
+    if not keep_id:
+        return spare_id, [added, remove(added.header, keyslot_id)]
+    back = _overwritten(added.header, keyslot_id, passphrase, volume_key, options)
+    return keyslot_id, [added, back, remove(back.header, spare_id)]

@@ -1,0 +1,120 @@
+"""A keyslot's area <-> the volume key: derive, decrypt, merge; and back.
+
+Source: LUKS2 specification 1.1.4, sections 3.2 and 4; LUKS1 specification 1.2.3, sections 2.4 and
+4; lib/luks2/luks2_keyslot_luks2.c; lib/luks1/keyencryption.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from luksmeta.errors import AlgorithmError, KeyslotError
+from luksmeta.extents import align_up
+from luksmeta.kdf import antiforensic, pbkdf
+from luksmeta.kdf.pbkdf import Limits
+from luksmeta.model import SECTOR_SIZE, AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector import engine
+from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
+from luksmeta.storage import Storage
+
+STRIPES: Final = 4000
+"""cryptsetup always splits into 4000, whatever ``stripes`` says (luks2_keyslot_luks2.c)."""
+
+SALT_SIZE: Final = 32
+_AREA_KEY_SIZE_MAX: Final = 512  # bytes; bounds the derivation for ciphers of unknown key size
+
+
+def trial_order(keyslots: Mapping[int, AnyKeyslot]) -> tuple[int, ...]:
+    """The ids to try with a passphrase: high priority first, then normal, each in JSON order."""
+    return tuple(
+        keyslot_id
+        for wanted in (KeyslotPriority.HIGH, KeyslotPriority.NORMAL)
+        for keyslot_id, keyslot in keyslots.items()
+        if isinstance(keyslot, Keyslot) and (keyslot.priority or KeyslotPriority.NORMAL) == wanted
+    )
+
+
+def unlock(
+    keyslot_id: int,
+    keyslot: AnyKeyslot,
+    passphrase: BytesLike | SecretBytes,
+    storage: Storage,
+    limits: Limits | None = None,
+) -> SecretBytes | None:
+    """What the area holds under this passphrase: a key for the digest to judge.
+
+    None when the passphrase cannot be the one: an unencrypted area opens to the empty passphrase
+    only. Raises AlgorithmError, ResourceLimitError, StorageError, or KeyslotError for a keyslot
+    that cannot be right.
+    """
+    keyslot = _usable(keyslot_id, keyslot)
+    spec = CipherSpec.parse(keyslot.area.encryption)
+    if spec.is_null and len(passphrase) > 0:
+        return None
+    split_size = align_up(antiforensic.split_size(keyslot.key_size, STRIPES), SECTOR_SIZE)
+    if split_size > keyslot.area.size:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: area of {keyslot.area.size} bytes, its key of "
+            f"{keyslot.key_size} bytes needs {split_size}"
+        )
+    with (
+        _area_key(keyslot_id, keyslot, passphrase, limits) as key,
+        engine.create(spec, key) as cipher,
+        SecretBytes(split_size) as split,
+    ):
+        cipher.decrypt_into(0, storage.read_at(keyslot.area.offset, split_size), split.view())
+        return antiforensic.merge(split, keyslot.key_size, STRIPES, keyslot.af.hash)
+
+
+def lock(
+    keyslot_id: int, keyslot: Keyslot, passphrase: BytesLike | SecretBytes, volume_key: SecretBytes
+) -> bytes:
+    """The bytes of the area that gives ``volume_key`` back to this passphrase.
+
+    As long as the split key in whole sectors; the area may be longer. Raises AlgorithmError or
+    ResourceLimitError.
+    """
+    with (
+        _area_key(keyslot_id, keyslot, passphrase, None) as key,
+        engine.create(keyslot.area.encryption, key) as cipher,
+        antiforensic.split(volume_key, STRIPES, keyslot.af.hash) as split,
+        SecretBytes(align_up(len(split), SECTOR_SIZE)) as padded,
+    ):
+        padded.view()[: len(split)] = split.view()
+        area = bytearray(len(padded))
+        cipher.encrypt_into(0, padded.view(), area)
+        return bytes(area)
+
+
+def _usable(keyslot_id: int, keyslot: AnyKeyslot) -> Keyslot:
+    if not isinstance(keyslot, Keyslot):
+        raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, no passphrase opens it")
+    if len(keyslot.salt) != SALT_SIZE:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: salt of {len(keyslot.salt)} bytes, {SALT_SIZE} are expected"
+        )
+    return keyslot
+
+
+def _area_key(
+    keyslot_id: int,
+    keyslot: Keyslot,
+    passphrase: BytesLike | SecretBytes,
+    limits: Limits | None,
+) -> SecretBytes:
+    """The derived key of the area's cipher; its size is checked before it costs anything."""
+    if isinstance(keyslot.kdf, ForeignKdf):
+        raise AlgorithmError(
+            f"keyslot {keyslot_id}: KDF {keyslot.kdf.type}, known are pbkdf2, argon2i, argon2id",
+            kind="kdf",
+            name=keyslot.kdf.type,
+        )
+    size = keyslot.area.key_size
+    if not 0 < size <= _AREA_KEY_SIZE_MAX:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: area key of {size} bytes, 1 to {_AREA_KEY_SIZE_MAX} are possible"
+        )
+    check_key_size(CipherSpec.parse(keyslot.area.encryption), size)
+    return pbkdf.derive(keyslot.kdf, passphrase, keyslot.salt, size, limits=limits)

@@ -1,0 +1,1 @@
+"""LUKS1: bytes of the partition header <-> model."""

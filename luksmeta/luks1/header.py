@@ -1,0 +1,304 @@
+"""The LUKS1 header <-> the model (LUKS1 specification 1.2.3; lib/luks1/keymanage.c)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Self
+
+from luksmeta.binary import c_bytes, c_string, c_text
+from luksmeta.errors import HeaderError, NotLuksError, UnsupportedError, VersionError
+from luksmeta.extents import Extent, align_up
+from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.luks1.partition_header import (
+    ACTIVE,
+    INACTIVE,
+    KEY_SIZE_MAX,
+    KEYSLOT,
+    KEYSLOT_COUNT,
+    MAGIC,
+    SIZE,
+    STRIPES,
+    VERSION,
+    WRITTEN_SIZE,
+    KeyslotRecord,
+    PartitionHeader,
+    area_offset,
+    area_size,
+)
+from luksmeta.model import (
+    DYNAMIC,
+    SECTOR_SIZE,
+    AntiForensic,
+    AnyKeyslot,
+    CopyState,
+    CryptSegment,
+    HeaderCopy,
+    Keyslot,
+    Metadata,
+    Pbkdf2Digest,
+    RawArea,
+)
+from luksmeta.storage import Storage
+from luksmeta.write_plan import Barrier, Step, Write
+
+_PAGE = 4096
+_TABLE_OFFSET = 208  # of the keyslot table in the partition header
+
+
+@dataclass(frozen=True, slots=True)
+class Luks1Header:
+    """A partition header together with what it means."""
+
+    record: PartitionHeader
+    metadata: Metadata
+
+    @classmethod
+    def read(cls, storage: Storage) -> Self:
+        """The header at the start of ``storage``.
+
+        Raises NotLuksError, VersionError, or HeaderError for one that cryptsetup refuses too
+        (lib/luks1/keymanage.c LUKS_check_keyslots, _check_and_convert_hdr).
+        """
+        if storage.size < SIZE:
+            raise NotLuksError(f"{storage.name}: {storage.size} bytes, a LUKS1 header has {SIZE}")
+        record = PartitionHeader.from_bytes(storage.read_at(0, SIZE))
+        if record.magic != MAGIC:
+            raise NotLuksError(f"{storage.name}: no LUKS magic at 0x0")
+        if record.version != VERSION:
+            raise VersionError(
+                f"{storage.name}: LUKS version {record.version}, known are 1 and 2",
+                version=record.version,
+                offset=6,
+            )
+        header = cls(record, _to_metadata(record))
+        end = header.metadata.keyslots_area.end
+        if storage.size < end:
+            raise HeaderError(
+                f"{storage.name}: the last keyslot area ends at {end:#x}, the device at "
+                f"{storage.size:#x}"
+            )
+        return header
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        uuid: str,
+        cipher: str,
+        hash_spec: str,
+        payload_offset: int,
+        digest: Pbkdf2Digest,
+        key_size: int,
+    ) -> Self:
+        """A new header without any keyslot; ``payload_offset`` in bytes, ``key_size`` in bytes."""
+        cipher_name, _, cipher_mode = cipher.partition("-")
+        empty = [
+            KeyslotRecord(
+                active=INACTIVE,
+                iterations=0,
+                salt=bytes(32),
+                key_material_offset=area_offset(keyslot_id, key_size) // SECTOR_SIZE,
+                stripes=STRIPES,
+            )
+            for keyslot_id in range(KEYSLOT_COUNT)
+        ]
+        record = PartitionHeader(
+            magic=MAGIC,
+            version=VERSION,
+            cipher_name=c_bytes(cipher_name, 32, "cipher name"),
+            cipher_mode=c_bytes(cipher_mode, 32, "cipher mode"),
+            hash_spec=c_bytes(hash_spec, 32, "hash"),
+            payload_offset=payload_offset // SECTOR_SIZE,
+            key_bytes=key_size,
+            mk_digest=digest.digest,
+            mk_digest_salt=digest.salt,
+            mk_digest_iter=digest.iterations,
+            uuid=c_bytes(uuid, 40, "uuid"),
+            keyslots=b"",
+        ).with_keyslot_records(tuple(empty))
+        return cls(record, _to_metadata(record))
+
+    @property
+    def copies(self) -> tuple[CopyState, ...]:
+        """LUKS1 has one copy, at the start."""
+        return (CopyState(copy=HeaderCopy.PRIMARY, offset=0),)
+
+    @property
+    def keyslot_ids(self) -> range:
+        """0 to 7."""
+        return range(KEYSLOT_COUNT)
+
+    @property
+    def backup_size(self) -> int:
+        """Up to the end of the last keyslot's area in whole pages, as in cryptsetup's backups."""
+        return align_up(self.metadata.keyslots_area.end, _PAGE)
+
+    def place_area(self, keyslot_id: int, key_size: int) -> Extent:
+        """The area that the table assigns to this keyslot."""
+        record = self.record.keyslot_records()[keyslot_id]
+        return Extent(record.key_material_offset * SECTOR_SIZE, area_size(key_size))
+
+    def updated(self, metadata: Metadata) -> Self:
+        """The header with the keyslots and the UUID of ``metadata``; nothing else can change."""
+        _refuse_what_luks1_lacks(metadata)
+        records = tuple(
+            _keyslot_record(old, metadata.keyslots.get(keyslot_id))
+            for keyslot_id, old in enumerate(self.record.keyslot_records())
+        )
+        record = replace(self.record, uuid=c_bytes(metadata.uuid, 40, "uuid")).with_keyslot_records(
+            records
+        )
+        return replace(self, record=record, metadata=_to_metadata(record))
+
+    def steps(self) -> tuple[Step, ...]:
+        """One write of two sectors, and the barrier behind it."""
+        data = self.record.to_bytes().ljust(WRITTEN_SIZE, b"\0")
+        return (Write(0, data, "partition header"), Barrier())
+
+    def is_current(self, storage: Storage) -> bool:
+        """Whether the device still holds these very bytes: LUKS1 has no counter to compare."""
+        return storage.read_at(0, SIZE) == self.record.to_bytes()
+
+
+def _to_metadata(record: PartitionHeader) -> Metadata:
+    key_size = record.key_bytes
+    if not 0 < key_size <= KEY_SIZE_MAX:
+        raise HeaderError(
+            f"partition header: a key of {key_size} bytes, 1 to {KEY_SIZE_MAX} are possible",
+            offset=108,
+        )
+    cipher_name = c_string(record.cipher_name, "cipher name", offset=8)
+    cipher_mode = c_string(record.cipher_mode, "cipher mode", offset=40)
+    encryption = f"{cipher_name}-{cipher_mode}" if cipher_mode else cipher_name
+    hash_name = c_string(record.hash_spec, "hash", offset=72)
+    areas = _checked_areas(record)
+    keyslots = {
+        keyslot_id: _to_keyslot(entry, areas[keyslot_id], encryption, hash_name, key_size)
+        for keyslot_id, entry in enumerate(record.keyslot_records())
+        if entry.is_active
+    }
+    segment = CryptSegment(
+        offset=record.payload_offset * SECTOR_SIZE,
+        size=DYNAMIC,
+        iv_tweak=0,
+        encryption=encryption,
+        sector_size=SECTOR_SIZE,
+    )
+    digest = Pbkdf2Digest(
+        keyslots=tuple(keyslots),
+        segments=(0,),
+        hash=hash_name,
+        iterations=record.mk_digest_iter,
+        salt=record.mk_digest_salt,
+        digest=record.mk_digest,
+    )
+    start = min(area.offset for area in areas)
+    return Metadata(
+        version=VERSION,
+        uuid=c_text(record.uuid),
+        keyslots_area=Extent(start, max(area.end for area in areas) - start),
+        keyslots=keyslots,
+        segments={0: segment},
+        digests={0: digest},
+    )
+
+
+def _to_keyslot(
+    entry: KeyslotRecord, area: Extent, encryption: str, hash_name: str, key_size: int
+) -> Keyslot:
+    return Keyslot(
+        key_size=key_size,
+        kdf=Pbkdf2(hash=hash_name, iterations=entry.iterations),
+        salt=entry.salt,
+        af=AntiForensic(hash=hash_name, stripes=entry.stripes),
+        area=RawArea(offset=area.offset, size=area.size, encryption=encryption, key_size=key_size),
+    )
+
+
+def _checked_areas(record: PartitionHeader) -> list[Extent]:
+    """The area of every table entry, in use or not; HeaderError for what cannot be right."""
+    areas = []
+    for keyslot_id, entry in enumerate(record.keyslot_records()):
+        _check_state(keyslot_id, entry)
+        area = Extent(entry.key_material_offset * SECTOR_SIZE, area_size(record.key_bytes))
+        _check_area(keyslot_id, area, record.payload_offset * SECTOR_SIZE)
+        areas.append(area)
+    in_order = sorted(range(KEYSLOT_COUNT), key=lambda keyslot_id: areas[keyslot_id])
+    for first, second in pairwise(in_order):
+        if areas[first].overlaps(areas[second]):
+            raise HeaderError(
+                f"keyslot {second}: area {areas[second]} overlaps that of keyslot {first}, "
+                f"{areas[first]}",
+                offset=_entry_offset(second) + 40,
+            )
+    return areas
+
+
+def _entry_offset(keyslot_id: int) -> int:
+    return _TABLE_OFFSET + keyslot_id * int(KEYSLOT.sizeof())
+
+
+def _check_state(keyslot_id: int, entry: KeyslotRecord) -> None:
+    if entry.active not in (ACTIVE, INACTIVE):
+        raise HeaderError(
+            f"keyslot {keyslot_id}: state {entry.active:#010x} is neither active "
+            f"({ACTIVE:#010x}) nor inactive ({INACTIVE:#010x})",
+            offset=_entry_offset(keyslot_id),
+        )
+    if entry.stripes != STRIPES:
+        raise HeaderError(
+            f"keyslot {keyslot_id}: {entry.stripes} stripes, there are always {STRIPES}",
+            offset=_entry_offset(keyslot_id) + 44,
+        )
+
+
+def _check_area(keyslot_id: int, area: Extent, payload_offset: int) -> None:
+    where = _entry_offset(keyslot_id) + 40
+    if area.offset < WRITTEN_SIZE:
+        raise HeaderError(
+            f"keyslot {keyslot_id}: area starts at {area.offset:#x}, the header ends at "
+            f"{WRITTEN_SIZE:#x}",
+            offset=where,
+        )
+    if payload_offset and area.end > payload_offset:
+        raise HeaderError(
+            f"keyslot {keyslot_id}: area ends at {area.end:#x}, the data starts at "
+            f"{payload_offset:#x}",
+            offset=where,
+        )
+
+
+def _keyslot_record(old: KeyslotRecord, keyslot: AnyKeyslot | None) -> KeyslotRecord:
+    """The table entry for a keyslot; an unused one keeps its place and its stripes."""
+    if not isinstance(keyslot, Keyslot) or not isinstance(keyslot.kdf, Pbkdf2):
+        return replace(old, active=INACTIVE, iterations=0, salt=bytes(32))
+    return KeyslotRecord(
+        active=ACTIVE,
+        iterations=keyslot.kdf.iterations,
+        salt=keyslot.salt,
+        key_material_offset=keyslot.area.offset // SECTOR_SIZE,
+        stripes=keyslot.af.stripes,
+    )
+
+
+def _refuse_what_luks1_lacks(metadata: Metadata) -> None:
+    if metadata.label or metadata.subsystem:
+        raise UnsupportedError("header: LUKS1 has no label and no subsystem")
+    if metadata.tokens or metadata.config.flags:
+        raise UnsupportedError("header: LUKS1 has no tokens and no persistent flags")
+    for keyslot_id, keyslot in metadata.keyslots.items():
+        if not isinstance(keyslot, Keyslot) or not isinstance(keyslot.kdf, Pbkdf2):
+            raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 knows PBKDF2 only")
+        if keyslot.priority is not None:
+            raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 has no keyslot priorities")
+        if keyslot.kdf.hash != keyslot.af.hash or keyslot.af.hash != _hash_of(metadata):
+            raise UnsupportedError(
+                f"keyslot {keyslot_id}: hash {keyslot.kdf.hash}, a LUKS1 header has one for all: "
+                f"{_hash_of(metadata)}"
+            )
+
+
+def _hash_of(metadata: Metadata) -> str:
+    digest = metadata.digests[0]
+    return digest.hash if isinstance(digest, Pbkdf2Digest) else ""

@@ -1,0 +1,1 @@
+"""LUKS2: bytes of the binary header and the JSON area <-> model."""

@@ -1,0 +1,306 @@
+"""Both copies of a LUKS2 header: choose one to believe, and write both.
+
+Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metadata.c.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Self
+
+from luksmeta.binary import c_bytes, c_text
+from luksmeta.errors import (
+    HeaderError,
+    KeyslotsAreaFullError,
+    LuksError,
+    MetadataError,
+    NotLuksError,
+)
+from luksmeta.extents import Extent, align_up, first_fit
+from luksmeta.luks2.binary_header import (
+    CHECKSUM_ALGORITHM,
+    MAGIC,
+    SALT_SIZE,
+    VERSION,
+    BinaryHeader,
+    check_checksum,
+    with_checksum,
+)
+from luksmeta.luks2.json_area import to_document, to_metadata
+from luksmeta.luks2.json_text import dump_json, parse_json_area
+from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
+from luksmeta.luks2.validation import repair_known_faults, validate
+from luksmeta.model import CopyState, HeaderCopy, JsonObject, Metadata
+from luksmeta.storage import Storage
+from luksmeta.write_plan import Barrier, Step, Write
+
+_AREA_ALIGNMENT = 4096  # lib/luks2/luks2_json_format.c LUKS2_find_area_gap
+_STRIPES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCopy:
+    """One copy that passed every check."""
+
+    copy: HeaderCopy
+    record: BinaryHeader
+    document: JsonObject
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Luks2Header:
+    """The believed copy of a header, and the state of both."""
+
+    loaded: LoadedCopy
+    copies: tuple[CopyState, ...]
+    salts: dict[HeaderCopy, bytes]
+
+    @classmethod
+    def read(cls, storage: Storage) -> Self:
+        """The header at the start of ``storage``; nothing is written, whatever state it is in.
+
+        Both copies are read; the one with the greater seqid is believed, the primary when they are
+        equal. When the primary is damaged, the secondary is looked for at all its legal offsets.
+        Raises NotLuksError when there is no trace of a copy, else what is wrong with the primary.
+        """
+        primary = _try_copy(storage, HeaderCopy.PRIMARY, 0)
+        secondary = _find_secondary(storage, primary)
+        good = [each for each in (primary, secondary) if isinstance(each, LoadedCopy)]
+        if not good:
+            raise _most_telling(primary, secondary)
+        chosen = max(good, key=lambda each: each.record.seqid)
+        _check_fits(storage, chosen)
+        return cls(
+            chosen,
+            _copy_states(chosen, primary, secondary),
+            {each.copy: each.record.salt for each in good},
+        )
+
+    @classmethod
+    def create(cls, metadata: Metadata) -> Self:
+        """A new header that says ``metadata``; its first write has seqid 2, as in cryptsetup.
+
+        Raises MetadataError when ``metadata`` breaks a rule of the format.
+        """
+        record = BinaryHeader(
+            magic=MAGIC[HeaderCopy.PRIMARY],
+            version=VERSION,
+            hdr_size=metadata.keyslots_area.offset // 2,
+            seqid=1,
+            label=b"",
+            csum_alg=c_bytes(CHECKSUM_ALGORITHM, 32, "csum_alg"),
+            salt=b"",
+            uuid=b"",
+            subsystem=b"",
+            hdr_offset=0,
+            csum=b"",
+        )
+        empty = LoadedCopy(HeaderCopy.PRIMARY, record, {}, metadata)
+        return cls(empty, (), {}).updated(metadata)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the header says."""
+        return self.loaded.metadata
+
+    @property
+    def document(self) -> JsonObject:
+        """The JSON document as it stands."""
+        return self.loaded.document
+
+    @property
+    def seqid(self) -> int:
+        """The counter that grows with every write ("epoch")."""
+        return self.loaded.record.seqid
+
+    @property
+    def keyslot_ids(self) -> range:
+        """0 to 31."""
+        return range(KEYSLOTS_MAX)
+
+    @property
+    def backup_size(self) -> int:
+        """Both copies and the keyslots area, in bytes."""
+        return self.metadata.keyslots_area.end
+
+    def place_area(self, keyslot_id: int, key_size: int) -> Extent:
+        """The first gap of the keyslots area that takes the split key, in whole 4096 bytes."""
+        size = align_up(key_size * _STRIPES, _AREA_ALIGNMENT)
+        taken = [keyslot.area.extent for keyslot in self.metadata.keyslots.values()]
+        place = first_fit(size, self.metadata.keyslots_area, taken)
+        if place is None:
+            raise KeyslotsAreaFullError(
+                f"keyslot {keyslot_id}: no gap of {size} bytes in the keyslots area "
+                f"{self.metadata.keyslots_area}"
+            )
+        return place
+
+    def updated(self, metadata: Metadata) -> Self:
+        """The header that says ``metadata``, its seqid one higher.
+
+        Raises MetadataError when it breaks a rule or its JSON text does not fit.
+        """
+        old = self.loaded.record
+        record = replace(
+            old,
+            seqid=old.seqid + 1,
+            label=c_bytes(metadata.label, 48, "label"),
+            uuid=c_bytes(metadata.uuid, 40, "uuid"),
+            subsystem=c_bytes(metadata.subsystem, 48, "subsystem"),
+        )
+        document = to_document(metadata)
+        _check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
+        salts = {copy: self.salts.get(copy) or os.urandom(SALT_SIZE) for copy in HeaderCopy}
+        states = tuple(
+            CopyState(copy=copy, offset=_copy_offset(copy, record.hdr_size), seqid=record.seqid)
+            for copy in HeaderCopy
+        )
+        data = _copy_bytes(record, document, HeaderCopy.PRIMARY, salts)
+        return replace(
+            self,
+            loaded=LoadedCopy(
+                HeaderCopy.PRIMARY,
+                BinaryHeader.from_bytes(data[:BINARY_HEADER_SIZE]),
+                document,
+                _metadata_of(record, document),
+            ),
+            copies=states,
+            salts=salts,
+        )
+
+    def steps(self) -> tuple[Step, ...]:
+        """The primary copy, a barrier, the secondary, a barrier: one of them is always whole."""
+        record, document = self.loaded.record, self.loaded.document
+        primary, secondary = (
+            Write(
+                _copy_offset(copy, record.hdr_size),
+                _copy_bytes(record, document, copy, self.salts),
+                f"{copy} header, seqid {record.seqid}",
+            )
+            for copy in HeaderCopy
+        )
+        return (primary, Barrier(), secondary, Barrier())
+
+    def is_current(self, storage: Storage) -> bool:
+        """Whether the device's believed copy is this one, to the checksum."""
+        return Luks2Header.read(storage).loaded.record == self.loaded.record
+
+
+def _copy_offset(copy: HeaderCopy, hdr_size: int) -> int:
+    return 0 if copy is HeaderCopy.PRIMARY else hdr_size
+
+
+def _copy_bytes(
+    record: BinaryHeader, document: JsonObject, copy: HeaderCopy, salts: dict[HeaderCopy, bytes]
+) -> bytes:
+    record = replace(
+        record,
+        magic=MAGIC[copy],
+        salt=salts[copy],
+        hdr_offset=_copy_offset(copy, record.hdr_size),
+        csum=b"\0" * 64,
+    )
+    return with_checksum(record, dump_json(document, record.hdr_size - BINARY_HEADER_SIZE))
+
+
+def _load_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy:
+    """The copy at ``offset``; a LuksError says what is wrong with it."""
+    if storage.size < offset + BINARY_HEADER_SIZE:
+        raise NotLuksError(f"{copy} header: {storage.name} ends at {storage.size:#x}, before it")
+    header = storage.read_at(offset, BINARY_HEADER_SIZE)
+    record = BinaryHeader.from_bytes(header)
+    record.check_place(copy, offset)
+    if storage.size < offset + record.hdr_size:
+        raise HeaderError(
+            f"{copy} header: ends at {offset + record.hdr_size:#x}, the device at "
+            f"{storage.size:#x}",
+            offset=offset,
+            copy=copy,
+        )
+    json_area = storage.read_at(offset + BINARY_HEADER_SIZE, record.hdr_size - BINARY_HEADER_SIZE)
+    check_checksum(copy, header, json_area)
+    document = repair_known_faults(parse_json_area(json_area))
+    _check_document(document, record.hdr_size, copy)
+    return LoadedCopy(copy, record, document, _metadata_of(record, document))
+
+
+def _metadata_of(record: BinaryHeader, document: JsonObject) -> Metadata:
+    return to_metadata(
+        document,
+        uuid=c_text(record.uuid),
+        label=c_text(record.label),
+        subsystem=c_text(record.subsystem),
+    )
+
+
+def _check_document(document: JsonObject, hdr_size: int, copy: HeaderCopy) -> None:
+    violations = validate(document, hdr_size)
+    if violations:
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise MetadataError(
+            f"{copy} header: {violations[0]}{more}", violations=violations, copy=copy
+        )
+
+
+def _try_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy | LuksError:
+    try:
+        return _load_copy(storage, copy, offset)
+    except (HeaderError, NotLuksError) as error:
+        return error
+
+
+def _find_secondary(storage: Storage, primary: LoadedCopy | LuksError) -> LoadedCopy | LuksError:
+    """The secondary where the primary says it is; without a primary, the first at a legal offset."""
+    if isinstance(primary, LoadedCopy):
+        return _try_copy(storage, HeaderCopy.SECONDARY, primary.record.hdr_size)
+    found: LuksError = NotLuksError("secondary header: no magic at any legal offset")
+    for offset in HDR_SIZES:
+        tried = _try_copy(storage, HeaderCopy.SECONDARY, offset)
+        if isinstance(tried, LoadedCopy):
+            return tried
+        if not isinstance(tried, NotLuksError):
+            found = tried
+    return found
+
+
+def _most_telling(primary: LoadedCopy | LuksError, secondary: LoadedCopy | LuksError) -> LuksError:
+    errors = [each for each in (primary, secondary) if isinstance(each, LuksError)]
+    damaged = [error for error in errors if not isinstance(error, NotLuksError)]
+    return (damaged or errors)[0]
+
+
+def _check_fits(storage: Storage, chosen: LoadedCopy) -> None:
+    end = chosen.metadata.keyslots_area.end
+    if end > storage.size:
+        raise HeaderError(
+            f"{chosen.copy} header: the keyslots area ends at {end:#x}, {storage.name} at "
+            f"{storage.size:#x}",
+            copy=chosen.copy,
+        )
+
+
+def _copy_states(
+    chosen: LoadedCopy, primary: LoadedCopy | LuksError, secondary: LoadedCopy | LuksError
+) -> tuple[CopyState, ...]:
+    found = {HeaderCopy.PRIMARY: primary, HeaderCopy.SECONDARY: secondary}
+    return tuple(
+        CopyState(
+            copy=copy,
+            offset=_copy_offset(copy, chosen.record.hdr_size),
+            seqid=loaded.record.seqid if isinstance(loaded, LoadedCopy) else None,
+            problem=_problem(loaded, chosen),
+        )
+        for copy, loaded in found.items()
+    )
+
+
+def _problem(loaded: LoadedCopy | LuksError, chosen: LoadedCopy) -> str | None:
+    if isinstance(loaded, LuksError):
+        return str(loaded)
+    if loaded.record.seqid < chosen.record.seqid:
+        return f"obsolete: seqid {loaded.record.seqid}, the other copy has {chosen.record.seqid}"
+    if loaded.document != chosen.document:
+        return f"differs from the other copy at the same seqid {chosen.record.seqid}"
+    return None

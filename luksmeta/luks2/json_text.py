@@ -1,0 +1,141 @@
+"""The JSON area as bytes: a text, a zero byte, and zeroes to the end of the area.
+
+What cryptsetup reads and writes through json-c, so bytes that are no UTF-8 survive (as
+surrogates), of equal member names the last one counts, and the order of members is kept. Of what
+json-c takes beyond JSON only control characters in strings are taken here; nothing writes the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NoReturn, cast
+
+from luksmeta.errors import MetadataError
+from luksmeta.luks2.limits import JSON_DEPTH_MAX
+from luksmeta.model import JsonObject, JsonValue
+
+_ESCAPES: Final = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept
+    r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    r"|\\."
+)
+
+
+def parse_json_area(area: bytes) -> JsonObject:
+    """The document in a JSON area of whole length, checked as far as bytes and syntax go.
+
+    MetadataError when the area does not start with ``{``, does not end in zeroes after the text,
+    or holds no single JSON object of at most the depth that json-c reads (specification 2.2;
+    cryptsetup ``lib/luks2/luks2_disk_metadata.c``). :func:`luksmeta.luks2.validation.validate`
+    judges the document itself.
+    """
+    document = _parse(_text_of(area))
+    if not isinstance(document, dict):
+        raise MetadataError("json area: holds no JSON object")
+    if _is_deeper(document, JSON_DEPTH_MAX):
+        raise MetadataError(f"json area: nested deeper than {JSON_DEPTH_MAX} levels")
+    return document
+
+
+def dump_json(document: JsonObject, area_size: int) -> bytes:
+    """A JSON area of ``area_size`` bytes holding the document as cryptsetup would write it.
+
+    MetadataError when the text and its zero byte need more than that, or when the document holds
+    what no JSON text can say (cryptsetup ``lib/luks2/luks2_disk_metadata.c``).
+    """
+    text = compact_text(document)
+    if len(text) >= area_size:
+        raise MetadataError(
+            f"json area: text and its zero byte need {len(text) + 1} bytes,"
+            f" the area has {area_size}"
+        )
+    return text.ljust(area_size, b"\0")
+
+
+def compact_text(document: JsonObject) -> bytes:
+    """The document without white space or escaped slashes, non-ASCII as UTF-8.
+
+    MetadataError for what no JSON text can say: infinities, lone surrogates, bottomless nesting.
+    """
+    try:
+        text = json.dumps(
+            document,
+            ensure_ascii=False,
+            allow_nan=False,
+            separators=(",", ":"),
+            default=_plain_object,
+        )
+        return text.encode("utf-8", "surrogateescape")
+    except (ValueError, RecursionError) as error:
+        raise MetadataError(f"json area: document cannot be written: {error}") from error
+
+
+def _text_of(area: bytes) -> str:
+    """The text before the zeroes, bytes that are no UTF-8 as surrogates."""
+    if not area.startswith(b"{"):
+        raise MetadataError(f"json area: starts with {bytes(area[:1])!r}, not with '{{'")
+    end = area.find(b"\0")
+    if end < 0:
+        raise MetadataError(f"json area: no zero byte ends the text in {len(area)} bytes")
+    rest = len(area[end:].lstrip(b"\0"))
+    if rest:
+        raise MetadataError(
+            f"json area: text ends at {end:#x}, other bytes follow at {len(area) - rest:#x}"
+        )
+    return bytes(area[:end]).decode("utf-8", "surrogateescape")
+
+
+def _parse(text: str) -> JsonValue:
+    try:
+        return cast(
+            "JsonValue",
+            json.loads(
+                _ESCAPES.sub(_replace_lone_surrogate, text),
+                strict=False,  # json-c takes control characters in strings
+                parse_float=_finite_float,
+                parse_constant=_refuse_constant,
+            ),
+        )
+    except RecursionError:
+        raise MetadataError(f"json area: nested deeper than {JSON_DEPTH_MAX} levels") from None
+    except ValueError as error:  # syntax, or an integer of thousands of digits
+        raise MetadataError(f"json area: no JSON text: {error}") from error
+
+
+def _replace_lone_surrogate(escape: re.Match[str]) -> str:
+    # As json-c does; otherwise an escaped half pair and a byte that is no UTF-8 would look alike.
+    return r"\ufffd" if escape["lone"] else escape[0]
+
+
+def _finite_float(literal: str) -> float:
+    value = float(literal)
+    if math.isinf(value):
+        raise ValueError(f"number {literal[:40]} is out of range")
+    return value
+
+
+def _refuse_constant(literal: str) -> NoReturn:
+    raise ValueError(f"{literal} is no JSON value")
+
+
+def _plain_object(value: object) -> dict[str, JsonValue]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def _is_deeper(document: JsonValue, limit: int) -> bool:
+    """Whether any value lies inside more than ``limit`` objects and arrays."""
+    level: list[JsonValue] = [document]
+    for _ in range(limit + 1):
+        level = [inner for value in level for inner in _children(value)]
+    return bool(level)
+
+
+def _children(value: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()

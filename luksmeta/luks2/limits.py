@@ -1,0 +1,38 @@
+"""The fixed numbers of the LUKS2 format. Sizes are in bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BINARY_HEADER_SIZE: Final = 4096
+"""One copy's binary header (specification 1.1.4, section 2.1)."""
+
+HDR_SIZES: Final = tuple(1 << exponent for exponent in range(14, 23))
+"""The legal ``hdr_size``: 16 KiB to 4 MiB, powers of two (specification 2.2, table 1)."""
+
+KEYSLOTS_MAX: Final = 32
+"""How many keyslots the reference implementation handles (cryptsetup ``lib/luks2/luks2.h``)."""
+
+DIGESTS_MAX: Final = 8
+"""How many digests it handles (cryptsetup ``lib/luks2/luks2.h``)."""
+
+TOKENS_MAX: Final = 32
+"""How many tokens it handles (cryptsetup ``lib/luks2/luks2.h``)."""
+
+OBJECT_ID_MAX: Final = (1 << 31) - 1
+"""The highest id of any object: cryptsetup reads ids into an ``int``."""
+
+KEYSLOTS_AREA_MAX: Final = 128 << 20
+"""The largest keyslots area (cryptsetup ``lib/luks2/luks2.h``)."""
+
+AREA_ALIGNMENT: Final = 4096
+"""``keyslots_size`` is a multiple of this (specification 3.5)."""
+
+SECTOR_SIZES: Final = (512, 1024, 2048, 4096)
+"""The sector sizes of an encrypted segment (specification 3.3.2)."""
+
+JSON_DEPTH_MAX: Final = 31
+"""How many objects and arrays may lie around a value.
+
+cryptsetup reads with json-c's default tokener, whose depth limit of 32 counts the value itself.
+"""

@@ -1,0 +1,123 @@
+"""What the rules see of a document: the objects whose members are sound, already sorted out.
+
+A rule about sound objects needs no check of its own for a missing or odd member, and an object
+with a broken member is not accused a second time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self, cast
+
+from luksmeta.errors import Violation
+from luksmeta.luks2.limits import BINARY_HEADER_SIZE, OBJECT_ID_MAX
+from luksmeta.luks2.validation.shapes import CONFIG, DOCUMENT, OBJECTS, Place, faults
+from luksmeta.model import JsonObject
+
+_ID: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The numbered objects of one section."""
+
+    present: frozenset[str]
+    """The names of all objects, whatever is wrong with them."""
+    sound: Mapping[int, JsonObject]
+    """Those with no broken member, by id, in the order of the JSON area."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every object is sound."""
+        return len(self.present) == len(self.sound)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A document as the rules see it; None for a section that is missing or broken."""
+
+    document: JsonObject
+    hdr_size: int  # bytes, as the binary header has it
+    keyslots: Section | None
+    tokens: Section | None
+    segments: Section | None
+    digests: Section | None
+    config: JsonObject | None
+    shape_violations: tuple[Violation, ...]
+
+    @classmethod
+    def of(cls, document: JsonObject, hdr_size: int) -> Self:
+        """Look at every member of every object once."""
+        found = list(faults(document, DOCUMENT, Place("", "json area:")))
+        sections = {name: _section(document, name, found) for name in OBJECTS}
+        config = document.get("config")
+        broken = any(each.path.split(".")[0] == "config" for each in found)
+        return cls(
+            document=document,
+            hdr_size=hdr_size,
+            config=None if broken else cast("JsonObject", config),
+            shape_violations=tuple(found),
+            **sections,
+        )
+
+    @property
+    def json_size(self) -> int:
+        """The size of the JSON area in bytes, by the binary header."""
+        return self.hdr_size - BINARY_HEADER_SIZE
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """The mandatory requirements; none when the config section is broken."""
+        requirements = cast("JsonObject", (self.config or {}).get("requirements", {}))
+        return texts(requirements, "mandatory")
+
+
+def number(value: JsonObject, name: str) -> int:
+    """A numeric member of a sound object, in either notation."""
+    return int(cast("str | int", value[name]))
+
+
+def texts(value: JsonObject, name: str) -> tuple[str, ...]:
+    """A member that is an array of strings; empty when it is absent."""
+    return tuple(cast("list[str]", value.get(name, [])))
+
+
+def object_rules() -> Iterator[str]:
+    """The names of the rules that hold for every numbered object as such."""
+    for shape in OBJECTS.values():
+        yield f"{shape.name}-id"
+        yield f"{shape.name}-object"
+
+
+def shape_rules() -> Iterator[str]:
+    """The names of all rules about members."""
+    for shape in (DOCUMENT, CONFIG, *OBJECTS.values()):
+        yield from shape.rules()
+    yield from object_rules()
+
+
+def _section(document: JsonObject, name: str, found: list[Violation]) -> Section | None:
+    objects = document.get(name)
+    if not isinstance(objects, Mapping):
+        return None
+    sound = {}
+    for key, value in objects.items():
+        violations = tuple(_object_faults(name, key, value))
+        found.extend(violations)
+        if not violations:
+            sound[int(key)] = cast("JsonObject", value)
+    return Section(frozenset(objects), sound)
+
+
+def _object_faults(section: str, key: str, value: object) -> Iterator[Violation]:
+    shape = OBJECTS[section]
+    path, subject = f"{section}.{key}", f"{shape.name} {key[:40]}:"
+    if not _ID.fullmatch(key) or int(key) > OBJECT_ID_MAX:
+        fault = f"{subject} id is no decimal number within 0..{OBJECT_ID_MAX}"
+        yield Violation(path, f"{shape.name}-id", fault)
+    elif not isinstance(value, Mapping):
+        yield Violation(path, f"{shape.name}-object", f"{subject} is no object")
+    else:
+        yield from faults(value, shape, Place(path, subject))

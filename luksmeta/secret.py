@@ -1,0 +1,114 @@
+"""Memory for secrets: owned, locked, left out of core dumps, wiped on release.
+
+A :class:`SecretBytes` lies in an anonymous mapping of its own, so wiping, locking and unlocking
+one secret never touches another's page. Where the system refuses to lock (``RLIMIT_MEMLOCK``) the
+secret is kept unlocked: no volume should stay closed for that. What this cannot help are the bytes
+objects that a library or a caller made on the way here; Python copies those at will.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hmac
+import mmap
+import os
+import sys
+from types import TracebackType
+from typing import ClassVar, NoReturn, Self, TypeAlias
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+
+class SecretBytes:
+    """A fixed number of secret bytes in a buffer of their own.
+
+    Use it as a context manager, or call :meth:`wipe` when done. It has no equality, hash or
+    pickle; compare with :meth:`matches`.
+    """
+
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # a secret is no dictionary key
+
+    def __init__(self, source: BytesLike | SecretBytes | int) -> None:
+        size = source if isinstance(source, int) else len(source)
+        self._size = size
+        self._wiped = False
+        self._mapping = _anonymous_mapping(size)
+        self._view = memoryview(self._mapping)[:size]
+        if isinstance(source, SecretBytes):
+            self._view[:] = source.view()
+        elif not isinstance(source, int):
+            self._view[:] = memoryview(source).cast("B")
+
+    @classmethod
+    def random(cls, size: int) -> Self:
+        """``size`` bytes from the system's random generator."""
+        return cls(os.urandom(size))
+
+    def view(self) -> memoryview:
+        """The bytes themselves, writable; valid until :meth:`wipe`."""
+        if self._wiped:
+            raise ValueError("this secret has been wiped")
+        return self._view
+
+    def matches(self, other: SecretBytes | BytesLike) -> bool:
+        """Whether both hold the same bytes, compared in constant time."""
+        theirs = other.view() if isinstance(other, SecretBytes) else other
+        return hmac.compare_digest(self.view(), theirs)
+
+    def wipe(self) -> None:
+        """Overwrite the bytes with zeroes and give the memory back; harmless when repeated."""
+        if self._wiped:
+            return
+        self._wiped = True
+        self._view[:] = bytes(self._size)
+        self._view.release()
+        # A caller who still holds a view keeps the (zeroed) mapping alive until it lets go.
+        with contextlib.suppress(BufferError):
+            self._mapping.close()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __eq__(self, other: object) -> NoReturn:
+        raise TypeError("secrets are compared with SecretBytes.matches")
+
+    def __repr__(self) -> str:
+        return f"<SecretBytes {self._size} bytes>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not pickled")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.wipe()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, ValueError):  # when __init__ did not finish
+            self.wipe()
+
+
+def _anonymous_mapping(size: int) -> mmap.mmap:
+    """A private mapping of at least ``size`` bytes, locked and undumpable where that is possible."""
+    length = max(size, 1)
+    if sys.platform == "win32":
+        return mmap.mmap(-1, length)
+    mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_DONTDUMP"):  # Linux
+        mapping.madvise(mmap.MADV_DONTDUMP)
+    libc = ctypes.CDLL(None)
+    # The kernel rounds to whole pages and unlocks at munmap; a refusal is accepted (see above).
+    libc.mlock(ctypes.c_void_p(_address(mapping)), ctypes.c_size_t(length))
+    return mapping
+
+
+def _address(mapping: mmap.mmap) -> int:
+    first = ctypes.c_char.from_buffer(mapping)
+    return ctypes.addressof(first)

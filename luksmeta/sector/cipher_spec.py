@@ -1,0 +1,164 @@
+"""Cipher specifications in dm-crypt's notation, such as ``aes-xts-plain64``.
+
+A specification names a cipher, a mode and an IV generator. The kernel reads it in
+drivers/md/dm-crypt.c (``crypt_ctr_cipher_old`` and ``crypt_ctr_cipher_new``); cryptsetup's own
+short forms are in lib/utils_crypt.c.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+from luksmeta.errors import AlgorithmError
+
+TEXT_MAX: Final = 256  # bytes; a bound of ours: the kernel's names end at 128 (CRYPTO_MAX_ALG_NAME)
+
+_CAPI: Final = "capi:"
+_PRINTABLE: Final = re.compile(r"[!-~]+")
+_DM_CRYPT: Final = re.compile(
+    r"(?P<cipher>[^-:()]+)(?::(?P<key_count>[0-9]{1,9}))?"
+    r"(?:-(?P<mode>[^-:()]+)(?:-(?P<iv>[^:()]+)(?::(?P<iv_option>[^()]+))?)?)?"
+)
+_TEMPLATE: Final = re.compile(r"(?P<mode>[^(),]+)\((?P<cipher>.+)\)")
+_ESSIV: Final = re.compile(r"essiv\((?P<api>.+),(?P<hash>[^(),]+)\)")
+
+# In bytes, of what is known here. XTS takes two keys at once (crypto/xts.c).
+_KEY_SIZES: Final = {
+    ("aes", "cbc"): (16, 24, 32),
+    ("aes", "ecb"): (16, 24, 32),
+    ("aes", "xts"): (32, 48, 64),
+}
+_KEYED_IVS: Final = frozenset({"elephant", "lmk", "tcw"})  # they want more key than the cipher
+_AEAD_MODES: Final = frozenset({"authenc", "ccm", "gcm", "rfc4106", "rfc4309", "rfc7539"})
+_AEAD_CIPHERS: Final = ("aegis", "chacha20", "morus")
+
+
+@dataclass(frozen=True, slots=True)
+class CipherSpec:
+    """A parsed cipher specification; ``str()`` gives back the text as it was.
+
+    ``cipher``, ``mode``, ``iv`` and ``iv_option`` are dm-crypt's words, the same for the
+    ``capi:`` spelling and the plain one. ``mode`` is None for a bare crypto API name,
+    ``iv`` where the specification names no IV generator.
+    """
+
+    text: str
+    cipher: str
+    key_count: int
+    mode: str | None
+    iv: str | None
+    iv_option: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read dm-crypt's notation; names unknown here are kept and fail when a cipher is created.
+
+        Raises AlgorithmError where the text is no cipher specification at all.
+        """
+        if len(text) > TEXT_MAX or not _PRINTABLE.fullmatch(text):
+            raise _malformed(text)
+        if text in ("null", "cipher_null"):  # cryptsetup's short forms
+            return cls(text, "cipher_null", 1, "ecb", None, None)
+        if text.startswith(_CAPI):
+            return cls._parse_capi(text)
+        return cls._parse_dm_crypt(text)
+
+    @classmethod
+    def from_luks1(cls, cipher_name: str, cipher_mode: str) -> Self:
+        """Join the two fields of a LUKS1 partition header (LUKS1 specification 1.2.3, section 3).
+
+        Raises AlgorithmError as :meth:`parse` does.
+        """
+        return cls.parse(f"{cipher_name}-{cipher_mode}")
+
+    @classmethod
+    def _parse_dm_crypt(cls, text: str) -> Self:
+        match = _DM_CRYPT.fullmatch(text)
+        if match is None:
+            raise _malformed(text)
+        cipher, count, mode, iv, iv_option = match.groups()
+        key_count = 1 if count is None else int(count)
+        if key_count.bit_count() != 1:
+            raise AlgorithmError(
+                f"cipher {text}: key count {key_count} is no power of two",
+                kind="cipher",
+                name=text,
+            )
+        if mode is None or (mode == "plain" and iv is None):  # what dm-crypt knew before modes
+            mode, iv = "cbc", "plain"
+        return cls(text, cipher, key_count, mode, iv, iv_option)
+
+    @classmethod
+    def _parse_capi(cls, text: str) -> Self:
+        # From the right, as the kernel does: the names of drivers and hashes may hold a "-".
+        rest = text.removeprefix(_CAPI)
+        rest, colon, iv_option = rest.rpartition(":") if ":" in rest else (rest, "", "")
+        api, dash, iv = rest.rpartition("-") if "-" in rest else (rest, "", "")
+        if not api or bool(colon) != bool(iv_option) or bool(dash) != bool(iv):
+            raise _malformed(text)
+        if not _balanced(api) or not _balanced(iv) or (colon and not dash):
+            raise _malformed(text)
+        essiv = _ESSIV.fullmatch(api)
+        if essiv and iv == "plain64":  # how "-essiv:HASH" reads inside the kernel
+            api, iv, iv_option = essiv["api"], "essiv", essiv["hash"]
+        template = _TEMPLATE.fullmatch(api)
+        cipher, mode = (template["cipher"], template["mode"]) if template else (api, None)
+        key_count = 64 if iv == "lmk" else 1
+        return cls(text, cipher, key_count, mode, iv or None, iv_option or None)
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the cipher is the null one, in any mode (cryptsetup: ``crypt_is_cipher_null``).
+
+        Only ``cipher_null-ecb`` leaves the data as they are; CBC still adds its IV.
+        """
+        return "cipher_null" in self.cipher
+
+    @property
+    def is_aead(self) -> bool:
+        """Whether the cipher authenticates as well, so that every sector needs room for a tag."""
+        return self.mode in _AEAD_MODES or self.cipher.startswith(_AEAD_CIPHERS)
+
+    @property
+    def key_sizes(self) -> tuple[int, ...] | None:
+        """The key sizes that fit, in bytes, smallest first; None where they are not known here."""
+        if self.key_count != 1 or self.iv in _KEYED_IVS:
+            return None
+        return _KEY_SIZES.get((self.cipher, self.mode or ""))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def check_key_size(spec: CipherSpec, key_size: int) -> None:
+    """Refuse a volume key of ``key_size`` bytes that the cipher cannot take.
+
+    A cipher that is not known here passes, and so does every size for the null cipher. Raises
+    AlgorithmError that names the sizes that fit.
+    """
+    sizes = spec.key_sizes
+    if sizes is None or key_size in sizes:
+        return
+    *most, last = sizes
+    fitting = f"{', '.join(map(str, most))} or {last}"
+    raise AlgorithmError(
+        f"cipher {spec}: key has {key_size} bytes, takes {fitting}", kind="cipher", name=spec.text
+    )
+
+
+def _balanced(api: str) -> bool:
+    depth = 0
+    for character in api:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _malformed(text: str) -> AlgorithmError:
+    shown = text[:64]  # it may come from a damaged header
+    return AlgorithmError(
+        f"cipher {shown!r}: not a cipher specification", kind="cipher", name=shown
+    )

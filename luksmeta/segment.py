@@ -1,0 +1,116 @@
+"""The segments of a volume as runs of plaintext, each with its cipher.
+
+Source: LUKS2 specification 1.1.4, section 3.3; IVs count 512-byte sectors from the start of each
+segment, plus its ``iv_tweak`` (drivers/md/dm-crypt.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from luksmeta.errors import StorageError, UnsupportedError, VolumeKeyError
+from luksmeta.extents import align_down
+from luksmeta.model import SECTOR_SIZE, CryptSegment, LinearSegment, Metadata, Segment
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector import engine
+from luksmeta.sector.engine import SectorCipher
+from luksmeta.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRun:
+    """A run of plaintext bytes that lie together on the device, under one cipher or in the clear.
+
+    ``start`` is its place in the plaintext, ``offset`` its place on the device; all in bytes but
+    ``iv_tweak``, which is in 512-byte sectors. ``size`` is a multiple of ``sector_size``.
+    """
+
+    start: int
+    size: int
+    offset: int
+    sector_size: int
+    iv_tweak: int
+    cipher: SectorCipher | None
+
+    @property
+    def end(self) -> int:
+        """The plaintext offset behind it."""
+        return self.start + self.size
+
+    def decrypt(self, at: int, data: BytesLike, out: memoryview) -> None:
+        """Decrypt whole sectors that lie ``at`` bytes into the run."""
+        if self.cipher is None:
+            out[: len(data)] = data
+        else:
+            self.cipher.decrypt_into(self.iv_tweak + at // SECTOR_SIZE, data, out)
+
+    def encrypt(self, at: int, data: memoryview, out: memoryview) -> None:
+        """Encrypt whole sectors that lie ``at`` bytes into the run."""
+        if self.cipher is None:
+            out[: len(data)] = data
+        else:
+            self.cipher.encrypt_into(self.iv_tweak + at // SECTOR_SIZE, data, out)
+
+
+def lay_out(
+    metadata: Metadata, keys: Mapping[int, SecretBytes], storage: Storage
+) -> tuple[SegmentRun, ...]:
+    """The runs that make up the plaintext, in order; ``keys`` are by digest id.
+
+    Raises UnsupportedError for a segment that cannot be read in user space, VolumeKeyError for one
+    whose key is not among ``keys``, StorageError when ``storage`` ends before the data starts.
+    """
+    runs: list[SegmentRun] = []
+    for segment_id in metadata.data_segments:
+        segment = metadata.segments[segment_id]
+        start = runs[-1].end if runs else 0
+        runs.append(_run(metadata, segment_id, start, keys, storage))
+    return tuple(runs)
+
+
+def _run(
+    metadata: Metadata,
+    segment_id: int,
+    start: int,
+    keys: Mapping[int, SecretBytes],
+    storage: Storage,
+) -> SegmentRun:
+    segment = _readable(segment_id, metadata.segments[segment_id])
+    sector_size, iv_tweak, cipher = SECTOR_SIZE, 0, None
+    if isinstance(segment, CryptSegment):
+        found = metadata.digest_of_segment(segment_id)
+        key = keys.get(found[0]) if found else None
+        if key is None:
+            raise VolumeKeyError(f"segment {segment_id}: its key was not opened")
+        sector_size, iv_tweak = segment.sector_size, segment.iv_tweak
+        cipher = engine.create(segment.encryption, key, sector_size)
+    size = _size(segment_id, segment, sector_size, storage)
+    return SegmentRun(start, size, segment.offset, sector_size, iv_tweak, cipher)
+
+
+def _size(segment_id: int, segment: Segment, sector_size: int, storage: Storage) -> int:
+    if isinstance(segment.size, int):
+        return segment.size
+    if storage.size < segment.offset:
+        raise StorageError(
+            f"segment {segment_id}: starts at {segment.offset:#x}, {storage.name} ends at "
+            f"{storage.size:#x}"
+        )
+    return align_down(storage.size - segment.offset, sector_size)
+
+
+def _readable(segment_id: int, segment: Segment) -> CryptSegment | LinearSegment:
+    """The segment, if its plaintext can be had in user space."""
+    if not isinstance(segment, CryptSegment | LinearSegment):
+        raise UnsupportedError(f"segment {segment_id}: of type {segment.type}, not crypt or linear")
+    if isinstance(segment, CryptSegment) and segment.integrity:
+        raise UnsupportedError(
+            f"segment {segment_id}: authenticated by {segment.integrity}, and data with integrity "
+            "tags cannot be read here"
+        )
+    if "in-reencryption" in segment.flags:
+        raise UnsupportedError(
+            f"segment {segment_id}: its reencryption was interrupted and must be recovered first"
+        )
+    return segment

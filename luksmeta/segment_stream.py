@@ -1,0 +1,166 @@
+"""The plaintext of a volume as a raw stream."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from luksmeta.extents import align_down, align_up
+from luksmeta.segment import SegmentRun
+from luksmeta.storage import Storage
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+_CHUNK: Final = 1 << 20  # bytes decrypted at a time: a multiple of every sector size
+
+
+class SegmentStream(io.RawIOBase):
+    """A raw stream over the plaintext: reads and writes any offset and length.
+
+    A write that does not cover whole sectors reads, changes and writes the sectors at its edges.
+    Nothing can be read or written past the end, and the size cannot be changed. Reads and writes
+    fill the whole request, so the stream is usable without a buffer around it.
+    """
+
+    def __init__(self, storage: Storage, runs: tuple[SegmentRun, ...], *, writable: bool) -> None:
+        super().__init__()
+        self._storage = storage
+        self._runs = runs
+        self._writable = writable
+        self._position = 0
+        self._edge_lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """The number of plaintext bytes."""
+        return self._runs[-1].end if self._runs else 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes at ``offset``, fewer only at the end; the position stays."""
+        out = bytearray(max(0, min(size, self.size - offset)))
+        self._read_into(offset, memoryview(out))
+        return bytes(out)
+
+    def write_at(self, offset: int, data: ReadableBuffer) -> None:
+        """Write all of ``data`` at ``offset``; OSError past the end, and nothing is written."""
+        self._require_writable()
+        view = memoryview(data).cast("B")
+        if offset < 0 or offset + len(view) > self.size:
+            raise OSError(
+                f"{len(view)} bytes at {offset:#x} reach past the volume's end, {self.size:#x}"
+            )
+        for run, at, part in self._parts(offset, view):
+            self._write_part(run, at, part)
+
+    # --- io.RawIOBase ---
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def writable(self) -> bool:
+        """Whether the stream was opened for writing."""
+        return self._writable
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position; past the end is allowed, before the start is not."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill ``buffer`` from the position on; fewer bytes only at the end."""
+        self._require_open()
+        view = memoryview(buffer).cast("B")
+        view = view[: max(0, min(len(view), self.size - self._position))]
+        self._read_into(self._position, view)
+        self._position += len(view)
+        return len(view)
+
+    def readall(self) -> bytes:
+        """All bytes from the position to the end."""
+        return self.read(max(0, self.size - self._position)) or b""
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write all of ``data`` at the position; OSError past the end, and nothing is written."""
+        size = memoryview(data).nbytes
+        self.write_at(self._position, data)
+        self._position += size
+        return size
+
+    def flush(self) -> None:
+        """Return when everything written is on stable storage."""
+        if not self.closed and self._writable:
+            self._storage.flush()
+
+    def close(self) -> None:
+        """Flush, and wipe the keys of the stream's ciphers; the storage stays open."""
+        if self.closed:
+            return
+        try:
+            super().close()
+        finally:
+            for run in self._runs:
+                if run.cipher is not None:
+                    run.cipher.close()
+
+    # --- inside ---
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on a closed volume stream")
+
+    def _require_writable(self) -> None:
+        self._require_open()
+        if not self._writable:
+            raise io.UnsupportedOperation("the volume stream was opened for reading only")
+
+    def _parts(self, offset: int, view: memoryview) -> Iterator[tuple[SegmentRun, int, memoryview]]:
+        """Cut ``view``, which lies at ``offset``, at the borders of runs and of chunks."""
+        for run in self._runs:
+            while view and run.start <= offset < run.end:
+                at = offset - run.start
+                size = min(len(view), run.size - at, _CHUNK - at % _CHUNK)
+                yield run, at, view[:size]
+                offset += size
+                view = view[size:]
+
+    def _read_into(self, offset: int, view: memoryview) -> None:
+        for run, at, part in self._parts(offset, view):
+            first = align_down(at, run.sector_size)
+            last = align_up(at + len(part), run.sector_size)
+            data = self._storage.read_at(run.offset + first, last - first)
+            if last - first == len(part):
+                run.decrypt(first, data, part)
+            else:
+                sectors = memoryview(bytearray(len(data)))
+                run.decrypt(first, data, sectors)
+                part[:] = sectors[at - first : at - first + len(part)]
+
+    def _write_part(self, run: SegmentRun, at: int, part: memoryview) -> None:
+        first = align_down(at, run.sector_size)
+        last = align_up(at + len(part), run.sector_size)
+        out = memoryview(bytearray(last - first))
+        if last - first == len(part):
+            run.encrypt(first, part, out)
+            self._storage.write_at(run.offset + first, out)
+            return
+        with self._edge_lock:  # no other thread's edge may change between reading and writing
+            sectors = memoryview(bytearray(last - first))
+            self._read_into(run.start + first, sectors)
+            sectors[at - first : at - first + len(part)] = part
+            run.encrypt(first, sectors, out)
+            self._storage.write_at(run.offset + first, out)

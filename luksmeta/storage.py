@@ -1,0 +1,443 @@
+"""Where headers and data lie: files, block devices, memory, slices and overlays of these.
+
+Every read and write names its offset, so no two users of a storage share a position. All offsets
+and sizes are in bytes. A short read is an error: callers bound what they ask for by ``size``.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import sys
+import threading
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
+from luksmeta.secret import BytesLike
+
+_PAGE = 4096  # granularity of OverlayStorage
+_BLKSSZGET, _BLKPBSZGET = 0x1268, 0x127B  # linux/fs.h: logical and physical block size
+
+
+class Storage(ABC):
+    """A view of bytes by offset; the base of all storages, and what a caller's own derives from."""
+
+    def __init__(self, name: str, *, writable: bool) -> None:
+        self.name = name
+        self.writable = writable
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The size now."""
+
+    @property
+    def sector_size(self) -> int:
+        """The sector size that suits it best: 4096, unless a device says otherwise."""
+        return 4096
+
+    @abstractmethod
+    def _read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes within the bounds; fewer only where the storage fails."""
+
+    @abstractmethod
+    def _write(self, offset: int, data: BytesLike) -> None:
+        """All of ``data``, within the bounds."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes; StorageError when they are not all there."""
+        self._require_bounds("read", offset, size)
+        data = self._read(offset, size)
+        if len(data) != size:
+            raise StorageError(
+                f"{self.name}: short read at {offset:#x}, {len(data)} of {size} bytes"
+            )
+        return data
+
+    def write_at(self, offset: int, data: BytesLike) -> None:
+        """Write all of ``data`` inside the present size; StorageError when that is impossible."""
+        self._require_writable()
+        self._require_bounds("write", offset, len(data))
+        self._write(offset, data)
+
+    def resize(self, size: int) -> None:
+        """Make the storage ``size`` bytes large; new bytes read as zeroes."""
+        if size != self.size:
+            raise StorageError(f"{self.name}: size {self.size} cannot be changed to {size}")
+
+    def reserve(self, size: int) -> None:
+        """Make sure that the first ``size`` bytes can be written without running out of space."""
+
+    def flush(self) -> None:
+        """Return only when everything written is on stable storage."""
+
+    def close(self) -> None:
+        """Give back what the storage holds."""
+
+    def _require_writable(self) -> None:
+        if not self.writable:
+            raise StorageError(f"{self.name}: opened read-only")
+
+    def _require_bounds(self, verb: str, offset: int, size: int) -> None:
+        if offset < 0 or size < 0 or offset + size > self.size:
+            raise StorageError(
+                f"{self.name}: cannot {verb} {size} bytes at {offset:#x}, it ends at {self.size:#x}"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} size={self.size:#x}>"
+
+
+class FileStorage(Storage):
+    """A regular file or a block device.
+
+    ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, writable: bool = False, exclusive: bool = False
+    ) -> None:
+        super().__init__(os.fspath(path), writable=writable)
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        # Non-blocking, so that a FIFO is refused below and not waited for.
+        flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_NONBLOCK", 0)
+        with _system_errors(self.name):
+            if Path(path).is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if exclusive and Path(path).is_block_device():
+                flags |= os.O_EXCL  # Linux: fails when the device is mounted or mapped
+            self._fd = os.open(path, flags)
+        self._position_lock = threading.Lock()
+        mode = os.fstat(self._fd).st_mode
+        self.is_regular = stat.S_ISREG(mode)
+        if not self.is_regular and not stat.S_ISBLK(mode):
+            self.close()
+            raise StorageError(f"{self.name}: neither a regular file nor a block device")
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, mode: int = 0o600) -> Self:
+        """A new, empty, writable file; StorageBusyError when the path is already there."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        with _system_errors(os.fspath(path)):
+            os.close(os.open(path, flags, mode))
+        return cls(path, writable=True)
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._fd
+
+    @property
+    def size(self) -> int:
+        """The size now; of a block device, that of the device."""
+        if self.is_regular:
+            return os.fstat(self._fd).st_size
+        with self._position_lock:
+            return os.lseek(self._fd, 0, os.SEEK_END)
+
+    @property
+    def sector_size(self) -> int:
+        """A device's physical sector size, 4096 at most (lib/utils_device.c); a file's is 4096."""
+        if self.is_regular or sys.platform != "linux":
+            return 4096
+        with _system_errors(self.name):
+            logical, physical = (
+                _device_number(self._fd, request) for request in (_BLKSSZGET, _BLKPBSZGET)
+            )
+        if logical >= 4096:
+            return 4096
+        return physical if 512 < physical <= 4096 and physical % logical == 0 else 512
+
+    def _read(self, offset: int, size: int) -> bytes:
+        with _system_errors(self.name):
+            data = self._pread(size, offset)
+            if len(data) == size:
+                return data
+            parts = [data]
+            while data and (missing := size - sum(map(len, parts))):
+                data = self._pread(missing, offset + size - missing)
+                parts.append(data)
+            return b"".join(parts)
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        view = memoryview(data).cast("B")
+        with _system_errors(self.name):
+            while view:
+                written = self._pwrite(view, offset)
+                offset += written
+                view = view[written:]
+
+    def resize(self, size: int) -> None:
+        """Make the file ``size`` bytes large; what is new is a hole."""
+        self._require_writable()
+        if not self.is_regular:
+            return super().resize(size)
+        with _system_errors(self.name):
+            os.truncate(self._fd, size)
+
+    def reserve(self, size: int) -> None:
+        """Allocate the file's first ``size`` bytes, where the system can (``posix_fallocate``)."""
+        self._require_writable()
+        if not self.is_regular or sys.platform != "linux" or not size:
+            return
+        with _system_errors(self.name):
+            try:
+                os.posix_fallocate(self._fd, 0, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+
+    def flush(self) -> None:
+        """``fsync``; on macOS ``F_FULLFSYNC``, since fsync there stops at the drive's cache."""
+        if not self.writable:
+            return
+        with _system_errors(self.name):
+            if sys.platform == "darwin":
+                import fcntl
+
+                fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)
+            else:
+                os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Close the file; harmless when repeated."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        if sys.platform != "win32":
+            return os.pread(self._fd, size, offset)
+        with self._position_lock:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.read(self._fd, size)
+
+    def _pwrite(self, data: memoryview, offset: int) -> int:
+        if sys.platform != "win32":
+            return os.pwrite(self._fd, data, offset)
+        with self._position_lock:
+            os.lseek(self._fd, offset, os.SEEK_SET)
+            return os.write(self._fd, data)
+
+
+class FileObjectStorage(Storage):
+    """A seekable binary file object of the caller's, who also closes it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(str(getattr(file, "name", "file object")), writable=file.writable())
+        self._file = file
+        self._position_lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """The end of the file object."""
+        with self._position_lock:
+            return self._file.seek(0, io.SEEK_END)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        with self._position_lock, _system_errors(self.name):
+            self._file.seek(offset)
+            parts = []
+            while size and (data := self._file.read(size)):
+                parts.append(data)
+                size -= len(data)
+            return b"".join(parts)
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        view = memoryview(data).cast("B")
+        with self._position_lock, _system_errors(self.name):
+            self._file.seek(offset)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def resize(self, size: int) -> None:
+        """Truncate, or extend with zeroes."""
+        self._require_writable()
+        with self._position_lock, _system_errors(self.name):
+            end = self._file.seek(0, io.SEEK_END)
+            if size <= end:
+                self._file.truncate(size)
+            else:
+                self._file.write(bytes(size - end))
+
+    def flush(self) -> None:
+        """Flush the object's buffer, and the file below it where there is one."""
+        if not self.writable:
+            return
+        with self._position_lock, _system_errors(self.name):
+            self._file.flush()
+            try:
+                descriptor = self._file.fileno()
+            except (OSError, AttributeError):
+                return
+            os.fsync(descriptor)
+
+
+class MemoryStorage(Storage):
+    """Bytes in memory, for tests and for headers that came from elsewhere."""
+
+    def __init__(
+        self, data: BytesLike | int = b"", *, name: str = "memory", writable: bool = True
+    ) -> None:
+        super().__init__(name, writable=writable)
+        self.data = bytearray(data)
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return len(self.data)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return bytes(self.data[offset : offset + size])
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        self.data[offset : offset + len(data)] = data
+
+    def resize(self, size: int) -> None:
+        """Cut, or extend with zeroes."""
+        self._require_writable()
+        del self.data[size:]
+        self.data.extend(bytes(size - len(self.data)))
+
+
+class SliceStorage(Storage):
+    """A part of another storage, from ``offset`` on; slices nest."""
+
+    def __init__(self, base: Storage, offset: int, size: int | None = None) -> None:
+        super().__init__(f"{base.name}+{offset:#x}", writable=base.writable)
+        if offset < 0 or offset + (size or 0) > base.size:
+            raise StorageError(
+                f"{base.name}: no slice of {size} bytes at {offset:#x}, it ends at {base.size:#x}"
+            )
+        self._base = base
+        self._offset = offset
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """The slice's size; where none was given, up to the base's end as it is now."""
+        return self._base.size - self._offset if self._size is None else self._size
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return self._base.read_at(self._offset + offset, size)
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        self._base.write_at(self._offset + offset, data)
+
+    def flush(self) -> None:
+        """Flush the base."""
+        self._base.flush()
+
+    def close(self) -> None:
+        """Close the base."""
+        self._base.close()
+
+
+class OverlayStorage(Storage):
+    """Writes go to memory, the base is never changed: what a dry run works on."""
+
+    def __init__(self, base: Storage) -> None:
+        super().__init__(base.name, writable=True)
+        self._base = base
+        self._size = base.size
+        self._pages: dict[int, bytearray] = {}
+
+    @property
+    def size(self) -> int:
+        """The size as this overlay shows it."""
+        return self._size
+
+    def _read(self, offset: int, size: int) -> bytes:
+        data = bytearray(self._read_base(offset, size))
+        for number in range(offset // _PAGE, -(-(offset + size) // _PAGE)):
+            if page := self._pages.get(number):
+                start = max(number * _PAGE, offset)
+                end = min((number + 1) * _PAGE, offset + size)
+                data[start - offset : end - offset] = page[
+                    start % _PAGE : start % _PAGE + end - start
+                ]
+        return bytes(data)
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            number, start = divmod(offset, _PAGE)
+            part = view[: _PAGE - start]
+            if number not in self._pages:
+                self._pages[number] = bytearray(self._read_base(number * _PAGE, _PAGE))
+            self._pages[number][start : start + len(part)] = part
+            offset += len(part)
+            view = view[len(part) :]
+
+    def resize(self, size: int) -> None:
+        """Show another size; the base keeps its own."""
+        self._size = size
+
+    def close(self) -> None:
+        """Close the base and forget what was written."""
+        self._pages.clear()
+        self._base.close()
+
+    def _read_base(self, offset: int, size: int) -> bytes:
+        within = max(0, min(size, self._base.size - offset))
+        return self._base.read_at(offset, within).ljust(size, b"\0") if within else bytes(size)
+
+
+class _system_errors:  # noqa: N801  # used like a keyword: with _system_errors(name)
+    """Turns what the operating system says about ``name`` into the storage errors."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
+        text = f"{self._name}: {(error.strerror or str(error)).lower()}"
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise StoragePermissionError(text) from error
+        if isinstance(error, FileExistsError) or error.errno in (errno.EBUSY, errno.ETXTBSY):
+            raise StorageBusyError(text) from error
+        raise StorageError(text) from error
+
+
+def _device_number(descriptor: int, request: int) -> int:
+    """The unsigned int that an ioctl of a Linux block device answers."""
+    import fcntl
+
+    answer = fcntl.ioctl(descriptor, request, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def open_storage(
+    target: str | os.PathLike[str] | Storage | BinaryIO, *, writable: bool = False
+) -> Storage:
+    """The storage for what a caller names: a path, a storage, or a binary file object."""
+    if isinstance(target, Storage):
+        return target
+    if isinstance(target, str | os.PathLike):
+        return FileStorage(target, writable=writable)
+    return FileObjectStorage(target)

@@ -1,0 +1,145 @@
+"""A volume whose key is known."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from luksmeta import key_management, requirements
+from luksmeta.errors import StorageError
+from luksmeta.kdf.pbkdf import Pbkdf
+from luksmeta.key_management import HeaderChange, KeyslotOptions
+from luksmeta.model import Header, KeyslotPriority
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.segment import lay_out
+from luksmeta.segment_stream import SegmentStream
+from luksmeta.unlocking import OpenedKeys
+
+if TYPE_CHECKING:
+    from luksmeta.volume import Volume
+
+
+class UnlockedVolume:
+    """A volume with its key: reads, writes, and makes keyslots. A context manager: wipes its keys.
+
+    ``keyslot`` is the id of the one that opened; None when the volume key was given.
+    """
+
+    def __init__(self, volume: Volume, keys: OpenedKeys) -> None:
+        self._volume = volume
+        self._keys = keys
+
+    @property
+    def keyslot(self) -> int | None:
+        """The keyslot that opened."""
+        return self._keys.keyslot
+
+    @property
+    def volume_key(self) -> SecretBytes:
+        """The key that opened, valid until this object is closed."""
+        return self._keys.by_digest[self._keys.digest]
+
+    def add_keyslot(
+        self,
+        passphrase: BytesLike | SecretBytes,
+        *,
+        keyslot: int | None = None,
+        priority: KeyslotPriority | str | None = None,
+        pbkdf: Pbkdf | None = None,
+        hash: str | None = None,
+        encryption: str | None = None,
+        area_key_size: int | None = None,
+    ) -> int:
+        """A new keyslot for this passphrase; its id: ``keyslot``, or the lowest free one.
+
+        Raises KeyslotError for an id that is taken or out of range, KeyslotsAreaFullError.
+        """
+        requirements.allow_changes(self._volume.metadata)
+        options = KeyslotOptions(
+            pbkdf=pbkdf or key_management.default_pbkdf(self._volume.metadata),
+            hash=hash,
+            priority=None if priority is None else KeyslotPriority.named(priority),
+            encryption=encryption,
+            area_key_size=area_key_size,
+        )
+        if keyslot is not None:
+            key_management.require_free(self._volume.header, keyslot)
+        added: list[int] = []
+
+        def with_keyslot(header: Header) -> list[HeaderChange]:
+            keyslot_id = key_management.free_keyslot_id(header) if keyslot is None else keyslot
+            key_management.require_free(header, keyslot_id)
+            added[:] = [keyslot_id]
+            return [
+                key_management.add(
+                    header, keyslot_id, passphrase, self.volume_key, self._keys.digest, options
+                )
+            ]
+
+        self._volume.change(with_keyslot)
+        return added[0]
+
+    def change_keyslot(
+        self,
+        keyslot: int,
+        passphrase: BytesLike | SecretBytes,
+        *,
+        pbkdf: Pbkdf | None = None,
+        hash: str | None = None,
+        encryption: str | None = None,
+        area_key_size: int | None = None,
+        keep_id: bool = True,
+    ) -> int:
+        """Give a keyslot another passphrase or KDF; its id afterwards.
+
+        One of the old and the new key opens the volume at every moment, as long as there is room for
+        both. In LUKS1 a keyslot keeps its id only by being written twice: see ``keep_id``.
+        """
+        requirements.allow_changes(self._volume.metadata)
+        options = KeyslotOptions(
+            pbkdf=pbkdf or key_management.default_pbkdf(self._volume.metadata),
+            hash=hash,
+            encryption=encryption,
+            area_key_size=area_key_size,
+        )
+        changed: list[int] = []
+
+        def with_change(header: Header) -> list[HeaderChange]:
+            keyslot_id, changes = key_management.change(
+                header, keyslot, passphrase, self.volume_key, options, keep_id=keep_id
+            )
+            changed[:] = [keyslot_id]
+            return changes
+
+        self._volume.change(with_change)
+        return changed[0]
+
+    def open(self, *, writable: bool = False) -> SegmentStream:
+        """The plaintext as a raw stream. Closing it wipes its ciphers' keys.
+
+        Raises UnsupportedError for segments that cannot be read in user space, StorageError when
+        the data's device is read-only or ends before the data starts, RequirementError to write
+        during a reencryption.
+        """
+        volume = self._volume
+        if writable:
+            requirements.allow_changes(volume.metadata)
+            if not volume.data_storage.writable:
+                raise StorageError(f"{volume.data_storage.name}: opened read-only")
+        runs = lay_out(volume.metadata, self._keys.by_digest, volume.data_storage)
+        return SegmentStream(volume.data_storage, runs, writable=writable)
+
+    def close(self) -> None:
+        """Wipe the keys; harmless when repeated."""
+        self._keys.wipe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,158 @@
+"""From a passphrase to the volume keys: which keyslots are tried, and what proves a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from luksmeta import keyslot as keyslot_area
+from luksmeta.errors import (
+    AlgorithmError,
+    KeyslotError,
+    KeyslotNotFoundError,
+    LuksError,
+    PassphraseError,
+    ResourceLimitError,
+)
+from luksmeta.kdf.pbkdf import Limits
+from luksmeta.model import CryptSegment, Metadata
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.storage import Storage
+from luksmeta.volume_key import digest_of_key, matches
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedKeys:
+    """The keys of a volume by digest id; ``digest`` is that of the key which opened first."""
+
+    digest: int
+    keyslot: int | None
+    by_digest: dict[int, SecretBytes]
+
+    def wipe(self) -> None:
+        """Wipe every key; harmless when repeated."""
+        for key in self.by_digest.values():
+            key.wipe()
+
+
+def open_with_volume_key(metadata: Metadata, volume_key: BytesLike | SecretBytes) -> OpenedKeys:
+    """The volume key itself, proved by a digest; VolumeKeyError when none matches."""
+    key = SecretBytes(volume_key)
+    try:
+        digest_id = digest_of_key(metadata, key)
+    except BaseException:
+        key.wipe()
+        raise
+    return OpenedKeys(digest_id, None, {digest_id: key})
+
+
+def open_with_passphrase(
+    metadata: Metadata,
+    storage: Storage,
+    passphrase: BytesLike | SecretBytes,
+    keyslot_id: int | None,
+    limits: Limits | None,
+) -> OpenedKeys:
+    """The keys that this passphrase opens; ``keyslot_id`` names the only keyslot to try.
+
+    While a reencryption goes on, segments have different keys; the passphrase is then tried for the
+    others too. Raises PassphraseError, or what kept the only keyslot from being tried.
+    """
+    if keyslot_id is None:
+        bound = [
+            each for each in keyslot_area.trial_order(metadata.keyslots) if metadata.is_bound(each)
+        ]
+    else:
+        metadata.keyslot(keyslot_id)
+        bound = [keyslot_id]
+    opened_id, key = _first_that_opens(metadata, storage, passphrase, bound, limits)
+    digest_id = _digest_of(metadata, opened_id)
+    keys = OpenedKeys(digest_id, opened_id, {digest_id: key})
+    try:
+        for other in sorted(_digests_of_data(metadata) - {digest_id}):
+            candidates = [each for each in bound if each in metadata.digests[other].keyslots]
+            try:
+                _, keys.by_digest[other] = _first_that_opens(
+                    metadata, storage, passphrase, candidates, limits
+                )
+            except PassphraseError:
+                continue
+    except BaseException:
+        keys.wipe()
+        raise
+    return keys
+
+
+def _first_that_opens(
+    metadata: Metadata,
+    storage: Storage,
+    passphrase: BytesLike | SecretBytes,
+    keyslot_ids: Iterable[int],
+    limits: Limits | None,
+) -> tuple[int, SecretBytes]:
+    """A keyslot that cannot be tried does not keep the others from being tried."""
+    tried: list[int] = []
+    hindrances: list[LuksError] = []
+    for keyslot_id in keyslot_ids:
+        try:
+            key = _open_keyslot(metadata, storage, passphrase, keyslot_id, limits)
+        except (AlgorithmError, KeyslotError, ResourceLimitError) as error:
+            hindrances.append(error)
+            continue
+        if key is not None:
+            return keyslot_id, key
+        tried.append(keyslot_id)
+    if hindrances and not tried:
+        raise hindrances[0]
+    raise _refused(tried, hindrances)
+
+
+def _open_keyslot(
+    metadata: Metadata,
+    storage: Storage,
+    passphrase: BytesLike | SecretBytes,
+    keyslot_id: int,
+    limits: Limits | None,
+) -> SecretBytes | None:
+    """The key of one keyslot, proved by its digest; None when the passphrase is not its."""
+    digest = metadata.digests[_digest_of(metadata, keyslot_id)]
+    key = keyslot_area.unlock(
+        keyslot_id, metadata.keyslots[keyslot_id], passphrase, storage, limits
+    )
+    if key is None:
+        return None
+    try:
+        if matches(digest, key):
+            return key
+    except BaseException:
+        key.wipe()
+        raise
+    key.wipe()
+    return None
+
+
+def _digest_of(metadata: Metadata, keyslot_id: int) -> int:
+    found = metadata.digest_of_keyslot(keyslot_id)
+    if found is None:
+        raise KeyslotNotFoundError(f"keyslot {keyslot_id}: belongs to no digest")
+    return found[0]
+
+
+def _digests_of_data(metadata: Metadata) -> set[int]:
+    """The digests whose keys it takes to read the data."""
+    found = (
+        metadata.digest_of_segment(segment_id)
+        for segment_id in metadata.data_segments
+        if isinstance(metadata.segments[segment_id], CryptSegment)
+    )
+    return {each[0] for each in found if each}
+
+
+def _refused(tried: list[int], hindrances: list[LuksError]) -> PassphraseError:
+    if not tried:
+        return PassphraseError("no keyslot is there to be tried")
+    ids = ", ".join(str(keyslot_id) for keyslot_id in tried)
+    text = f"no keyslot opens with this passphrase (tried {ids})"
+    if hindrances:
+        text += f"; not tried: {'; '.join(str(error) for error in hindrances)}"
+    return PassphraseError(text, tried=tried)

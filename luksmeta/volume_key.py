@@ -1,0 +1,81 @@
+"""The volume key and the digest that proves it."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from luksmeta.errors import AlgorithmError, VolumeKeyError
+from luksmeta.kdf import hashes, pbkdf
+from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.model import Digest, Metadata, Pbkdf2Digest
+from luksmeta.secret import SecretBytes
+
+SALT_SIZE: Final = 32
+LUKS1_DIGEST_SIZE: Final = 20  # LUKS1 specification, figure 1: mk-digest
+DIGEST_ITERATIONS_MIN: Final = 1000
+
+
+def make_digest(
+    key: SecretBytes,
+    *,
+    version: int,
+    hash_name: str,
+    iterations: int,
+    keyslots: tuple[int, ...] = (),
+    segments: tuple[int, ...] = (),
+) -> Pbkdf2Digest:
+    """A new digest of ``key``; its size is that of the hash, in LUKS1 always 20 bytes.
+
+    Source: LUKS2 specification 3.4; lib/luks2/luks2_digest_pbkdf2.c. Raises AlgorithmError.
+    """
+    size = LUKS1_DIGEST_SIZE if version == 1 else hashes.get(hash_name).digest_size
+    salt = os.urandom(SALT_SIZE)
+    with pbkdf.derive(Pbkdf2(hash=hash_name, iterations=iterations), key, salt, size) as digest:
+        return Pbkdf2Digest(
+            keyslots=keyslots,
+            segments=segments,
+            hash=hash_name,
+            iterations=iterations,
+            salt=salt,
+            digest=bytes(digest.view()),
+        )
+
+
+def matches(digest: Digest, key: SecretBytes) -> bool:
+    """Whether ``key`` is the one that ``digest`` was made of; AlgorithmError when unknowable."""
+    if not isinstance(digest, Pbkdf2Digest):
+        raise AlgorithmError(
+            f"digest: of type {digest.type}, only well-formed pbkdf2 digests can be checked here",
+            kind="digest",
+            name=digest.type,
+        )
+    kdf = Pbkdf2(hash=digest.hash, iterations=digest.iterations)
+    with pbkdf.derive(kdf, key, digest.salt, len(digest.digest)) as computed:
+        return computed.matches(digest.digest)
+
+
+def digest_of_key(metadata: Metadata, key: SecretBytes) -> int:
+    """The id of the digest, among those with segments, that ``key`` matches; VolumeKeyError."""
+    sizes = set()
+    for digest_id, digest in metadata.digests.items():
+        if not digest.segments:
+            continue
+        expected = key_size_of_digest(metadata, digest_id)
+        if expected is not None and expected != len(key):
+            # PBKDF2 pads short keys with zeroes: the length is part of the proof.
+            sizes.add(expected)
+        elif matches(digest, key):
+            return digest_id
+    if sizes:
+        raise VolumeKeyError(
+            f"volume key: {len(key)} bytes, this volume's has {', '.join(map(str, sorted(sizes)))}"
+        )
+    raise VolumeKeyError("volume key: does not match the volume's digest")
+
+
+def key_size_of_digest(metadata: Metadata, digest_id: int) -> int | None:
+    """The size in bytes of the key that a digest proves; None when no keyslot tells."""
+    for keyslot_id in metadata.digests[digest_id].keyslots:
+        return metadata.keyslots[keyslot_id].key_size
+    return None

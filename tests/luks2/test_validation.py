@@ -1,0 +1,233 @@
+"""Validation: against named defects, real images, cryptsetup's own verdict, and arbitrary JSON."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from luksmeta.errors import MetadataError
+from luksmeta.luks2.json_text import parse_json_area
+from luksmeta.luks2.limits import HDR_SIZES
+from luksmeta.luks2.validation import repair_known_faults, rule_names, validate
+from tests.corpus import Corpus, CorpusImage, corpus_images
+from tests.defects.documents import (
+    HDR_SIZE,
+    Document,
+    area_of,
+    opal,
+    plain,
+    reencrypting,
+    two_segments,
+    write_image,
+)
+from tests.defects.luks2 import DEFECTS, Defect
+from tests.defects.oddities import ODDITIES, Oddity
+from tests.interop.peers import cryptsetup
+
+_PRIMARY, _SECONDARY = b"LUKS\xba\xbe", b"SKUL\xba\xbe"
+_CSUM = slice(448, 512)  # specification 2.1
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _id(case: Defect | Oddity | CorpusImage) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=_id)
+def test_a_defect_is_reported_by_its_rule(defect: Defect) -> None:
+    assert defect.rule in {violation.rule for violation in validate(defect.document(), HDR_SIZE)}
+
+
+def test_every_rule_has_a_defect_that_triggers_it() -> None:
+    assert rule_names() == {defect.rule for defect in DEFECTS}
+
+
+def test_most_defects_are_reported_once() -> None:
+    counts = Counter(len(validate(defect.document(), HDR_SIZE)) for defect in DEFECTS)
+    assert counts[1] > 0.9 * len(DEFECTS)
+    assert max(counts) == 2
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=_id)
+def test_what_cryptsetup_accepts_breaks_no_rule(oddity: Oddity) -> None:
+    assert validate(oddity.document(), HDR_SIZE) == ()
+
+
+def test_a_segment_encrypted_by_the_drive_breaks_no_rule() -> None:
+    assert validate(opal(), HDR_SIZE) == ()
+
+
+def test_a_violation_says_where_and_both_numbers() -> None:
+    document = plain()
+    document["keyslots"]["1"]["area"]["size"] = "16777216"
+    (violation,) = validate(document, HDR_SIZE)
+    assert violation.path == "keyslots.1.area.size"
+    assert violation.text == ("keyslot 1: area ends at 0x1028000, keyslots area ends at 0x1000000")
+
+
+def test_a_keyslot_without_type_is_not_accused_of_anything_else() -> None:
+    document = plain()
+    document["keyslots"]["0"] = {"key_size": 32, "area": plain()["keyslots"]["1"]["area"]}
+    assert [str(each) for each in validate(document, HDR_SIZE)] == [
+        "keyslots.0.type: keyslot 0: type is missing"
+    ]
+
+
+def test_all_violations_are_reported_not_the_first() -> None:
+    document = plain()
+    del document["keyslots"]["0"]["area"]["offset"]
+    document["tokens"]["0"]["keyslots"] = ["9"]
+    document["config"]["json_size"] = "28672"
+    rules = {violation.rule for violation in validate(document, HDR_SIZE)}
+    assert rules == {"area-offset", "token-keyslot", "config-json-size-match"}
+
+
+def test_many_keyslots_that_overlap_cost_no_quadratic_time() -> None:
+    document = plain()
+    keyslot = document["keyslots"]["1"]
+    document["keyslots"] = {str(n): copy.deepcopy(keyslot) for n in range(10_000)}
+    overlaps = [v for v in validate(document, HDR_SIZE) if v.rule == "area-overlap"]
+    assert len(overlaps) == 9_999
+
+
+# Documents from nowhere
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.text(), _JSON, max_size=3), st.integers(0, 1 << 64))
+def test_no_document_makes_a_rule_crash(document: dict[str, Any], hdr_size: int) -> None:
+    assert validate(document, hdr_size)
+
+
+def _places(value: Document, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every member, at any depth."""
+    for name, inner in value.items():
+        yield (*path, name)
+        if isinstance(inner, dict):
+            yield from _places(inner, (*path, name))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_no_mutation_of_a_good_document_makes_a_rule_crash(data: st.DataObject) -> None:
+    document = data.draw(st.sampled_from((plain, reencrypting, opal, two_segments)))()
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, name = data.draw(st.sampled_from(list(_places(document))))
+        target = document
+        for parent in parents:
+            target = target[parent]
+        target[name] = data.draw(_JSON | st.sampled_from(("0", "1", "luks2", "reencrypt", "-1")))
+    validate(repair_known_faults(document), HDR_SIZE)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [1 << 64, -(1 << 64), 10**5000, float("nan")],
+    ids=["positive", "negative", "beyond_printing", "nan"],
+)
+def test_numbers_beyond_any_size_are_judged_without_a_crash(number: float) -> None:
+    document = plain()
+    document["keyslots"]["0"]["key_size"] = number
+    assert "keyslot-key-size" in {each.rule for each in validate(document, HDR_SIZE)}
+
+
+# Old faults
+
+
+def test_left_over_kdf_members_are_repaired_in_a_new_document() -> None:
+    document = plain()
+    document["keyslots"]["0"]["kdf"].update(hash="sha256", iterations=1000)
+    before = copy.deepcopy(document)
+    assert repair_known_faults(document) == plain()
+    assert document == before
+
+
+def test_a_kdf_of_unknown_type_keeps_all_members() -> None:
+    document = plain()
+    document["keyslots"]["0"]["kdf"] = {"type": "scrypt", "n": 1, "r": 2}
+    assert repair_known_faults(document) == document
+
+
+# Real images
+
+
+def _copies(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Every header copy with a right checksum: its binary header and its JSON area."""
+    with path.open("rb") as image:
+        data = image.read(2 * max(HDR_SIZES))
+    for magic, offset in ((_PRIMARY, 0), *((_SECONDARY, size) for size in HDR_SIZES)):
+        binary = data[offset : offset + 4096]
+        if binary[:6] != magic:
+            continue
+        _, hdr_size = struct.unpack_from(">HQ", binary, 6)
+        area = data[offset + 4096 : offset + hdr_size] if hdr_size in HDR_SIZES else b""
+        csum_alg = binary[72:104].rstrip(b"\0").decode()
+        blank = binary[: _CSUM.start] + bytes(64) + binary[_CSUM.stop :]
+        csum = hashlib.new(csum_alg, blank + area).digest()
+        if binary[_CSUM].startswith(csum):
+            yield binary, area
+
+
+def _is_good(binary: bytes, area: bytes) -> bool:
+    try:
+        document = repair_known_faults(parse_json_area(area))
+    except MetadataError:
+        return False
+    return not validate(document, int.from_bytes(binary[8:16], "big"))
+
+
+_LUKS2 = [each for each in corpus_images() if each.version == 2]
+
+
+@pytest.mark.parametrize("image", _LUKS2, ids=_id)
+def test_the_verdict_on_an_image_is_the_manifests(image: CorpusImage, corpus: Corpus) -> None:
+    good = [_is_good(*each) for each in _copies(corpus(image.name))]
+    assert any(good) == image.valid
+
+
+def test_left_over_kdf_members_in_a_real_image_break_a_rule_until_repaired(corpus: Corpus) -> None:
+    (_, area), *_ = _copies(corpus("luks2-validation/pbkdf2-leftover-params-0"))
+    document = parse_json_area(area)
+    hdr_size = len(area) + 4096
+    assert {each.rule for each in validate(document, hdr_size)} == {"kdf-members"}
+    assert validate(repair_known_faults(document), hdr_size) == ()
+
+
+# cryptsetup's verdict on the same documents
+
+
+@pytest.fixture(name="peer_accepts")
+def _peer_accepts(tmp_path: Path) -> Callable[[Document], bool]:
+    def accepts(document: Document) -> bool:
+        image = write_image(tmp_path / "image", area_of(document))
+        return cryptsetup.answer("luksDump", image).returncode == 0
+
+    return accepts
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=_id)
+def test_cryptsetup_refuses_the_same_defects(
+    defect: Defect, peer_accepts: Callable[[Document], bool]
+) -> None:
+    assert peer_accepts(defect.document()) == (defect.peer_accepts is not None)
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=_id)
+def test_cryptsetup_accepts_the_same_oddities(
+    oddity: Oddity, peer_accepts: Callable[[Document], bool]
+) -> None:
+    assert peer_accepts(oddity.document())

@@ -1,0 +1,49 @@
+"""The public API as a user writes it: type-checked with everything else, never run."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import assert_type
+
+import luksmeta
+
+
+def create(path: Path) -> int:
+    with luksmeta.format(
+        path,
+        b"correct horse",
+        size="64M",
+        cipher="aes-xts-plain64",
+        pbkdf=luksmeta.Argon2id.calibrate(milliseconds=500),
+    ) as volume:
+        assert_type(volume, luksmeta.Volume)
+        with volume.unlock(b"correct horse") as unlocked:
+            assert_type(unlocked, luksmeta.UnlockedVolume)
+            spare = unlocked.add_keyslot(b"battery staple", priority="ignore")
+            assert_type(spare, int)
+            with unlocked.open(writable=True) as data:
+                raw: io.RawIOBase = data
+                raw.write(b"hello")
+    return spare
+
+
+def inspect(path: Path, spare: int) -> None:
+    with luksmeta.open(path) as volume:
+        print(volume.version, volume.uuid, volume.keyslots)
+        try:
+            volume.unlock(bytearray(b"wrong guess"), keyslot=spare)
+        except luksmeta.PassphraseError as error:
+            print(error.tried)
+
+
+def from_a_file_object(file: io.BufferedRandom, name: str) -> luksmeta.Volume:
+    luksmeta.open(name).close()
+    return luksmeta.open(file, writable=True)
+
+
+def search(path: Path) -> list[str]:
+    return [
+        f"{finding.offset:#x} {finding.version} {finding.copy} {finding.uuid}"
+        for finding in luksmeta.scan(path)
+    ]
