@@ -1,35 +1,43 @@
-"""LUKS volumes without root: format, unlock, manage keyslots, read, write and inspect."""
+"""LUKS volumes without root: format, unlock, manage keyslots, read, write and inspect.
 
-from luksmeta.errors import (
-    AlgorithmError,
-    ChecksumError,
-    HeaderError,
-    KeyslotError,
-    KeyslotNotFoundError,
-    KeyslotsAreaFullError,
-    LuksError,
-    MetadataError,
-    NotLuksError,
-    PassphraseError,
-    PolicyError,
-    RequirementError,
-    ResourceLimitError,
-    StorageBusyError,
-    StorageError,
-    StoragePermissionError,
-    UnsupportedError,
-    VersionError,
-    Violation,
-    VolumeKeyError,
-)
-from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
-from luksmeta.model import KeyslotPriority, Metadata
-from luksmeta.new_volume import format  # noqa: A004  # luksmeta.format, the verb of luksFormat
-from luksmeta.secret import SecretBytes
-from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
-from luksmeta.unlocked_volume import UnlockedVolume
-from luksmeta.volume import Volume, open  # noqa: A004  # luksmeta.open, as gzip.open
+The names below are imported when they are first used: a command that only looks at a header must
+not wait for ciphers and key derivation.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from luksmeta.errors import (
+        AlgorithmError,
+        ChecksumError,
+        HeaderError,
+        KeyslotError,
+        KeyslotNotFoundError,
+        KeyslotsAreaFullError,
+        LuksError,
+        MetadataError,
+        NotLuksError,
+        PassphraseError,
+        PolicyError,
+        RequirementError,
+        ResourceLimitError,
+        StorageBusyError,
+        StorageError,
+        StoragePermissionError,
+        UnsupportedError,
+        VersionError,
+        Violation,
+        VolumeKeyError,
+    )
+    from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
+    from luksmeta.model import KeyslotPriority, Metadata
+    from luksmeta.new_volume import format  # luksmeta.format, the verb of luksFormat
+    from luksmeta.secret import SecretBytes
+    from luksmeta.segment_stream import SegmentStream
+    from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
+    from luksmeta.unlocked_volume import UnlockedVolume
+    from luksmeta.volume import Volume, open  # luksmeta.open, as gzip.open
 
 __version__ = "0.1.0"
 
@@ -73,3 +81,67 @@ __all__ = [
     "format",
     "open",
 ]
+
+_HOMES = {
+    "luksmeta.errors": (
+        "AlgorithmError",
+        "ChecksumError",
+        "HeaderError",
+        "KeyslotError",
+        "KeyslotNotFoundError",
+        "KeyslotsAreaFullError",
+        "LuksError",
+        "MetadataError",
+        "NotLuksError",
+        "PassphraseError",
+        "PolicyError",
+        "RequirementError",
+        "ResourceLimitError",
+        "StorageBusyError",
+        "StorageError",
+        "StoragePermissionError",
+        "UnsupportedError",
+        "VersionError",
+        "Violation",
+        "VolumeKeyError",
+    ),
+    "luksmeta.kdf.pbkdf": (
+        "Argon2i",
+        "Argon2id",
+        "Limits",
+        "Pbkdf",
+        "Pbkdf2",
+    ),
+    "luksmeta.model": (
+        "KeyslotPriority",
+        "Metadata",
+    ),
+    "luksmeta.new_volume": ("format",),
+    "luksmeta.secret": ("SecretBytes",),
+    "luksmeta.segment_stream": ("SegmentStream",),
+    "luksmeta.storage": (
+        "FileStorage",
+        "MemoryStorage",
+        "SliceStorage",
+        "Storage",
+    ),
+    "luksmeta.unlocked_volume": ("UnlockedVolume",),
+    "luksmeta.volume": (
+        "Volume",
+        "open",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its module, once (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

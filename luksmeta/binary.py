@@ -27,9 +27,15 @@ def parse_fields(layout: Struct, data: bytes, what: str) -> dict[str, Any]:
 
 
 def build_fields(layout: Struct, record: DataclassInstance) -> bytes:
-    """The bytes of ``record``, whose fields have the names of the layout's."""
+    """The bytes of ``record``, whose fields have the names of the layout's.
+
+    Raises HeaderError for a number that its field cannot hold.
+    """
     values = {field.name: getattr(record, field.name) for field in fields(record)}
-    built: bytes = layout.build(values)
+    try:
+        built: bytes = layout.build(values)
+    except ConstructError as error:
+        raise HeaderError(f"{type(record).__name__}: {error}") from error
     return built
 
 

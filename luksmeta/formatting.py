@@ -7,24 +7,23 @@ lib/setup.c). All offsets and sizes are in bytes.
 from __future__ import annotations
 
 import uuid as uuids
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from luksmeta import key_management
-from luksmeta.errors import StorageError, UnsupportedError
+from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.kdf import calibrate
 from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks1.header import Luks1Header
-from luksmeta.luks1.partition_header import area_size, areas_end
+from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
-from luksmeta.storage import Storage
 from luksmeta.volume_key import make_digest
 from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, WritePlan
 
@@ -93,28 +92,43 @@ class FormatOptions:
             raise UnsupportedError("format: LUKS1 knows PBKDF2 only")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a new volume goes: the sizes in bytes of what will hold its data and its header.
+
+    ``header_size`` is None when both lie together; ``sector_size`` is what suits the data's device.
+    """
+
+    data_size: int
+    header_size: int | None = None
+    sector_size: int = 4096
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether the header lies apart from the data."""
+        return self.header_size is not None
+
+
 def create(
     passphrase: BytesLike | SecretBytes,
     volume_key: SecretBytes | None,
-    header_storage: Storage,
-    data_storage: Storage,
+    place: Place,
     options: FormatOptions,
 ) -> list[HeaderChange]:
     """The changes that make a new volume with one keyslot: an empty header, then the keyslot.
 
     Everything is computed, and every option checked, before the caller applies the first of them.
-    Raises AlgorithmError, UnsupportedError, StorageError, or ValueError for sizes that do not fit.
+    Raises AlgorithmError, UnsupportedError, or ValueError for sizes that do not fit.
     """
-    detached = header_storage is not data_storage
     spec = CipherSpec.parse(options.cipher)
     key_size = _key_size(spec, options, volume_key)
     with SecretBytes(volume_key) if volume_key else SecretBytes.random(key_size) as key:
         if options.type == "luks1":
-            header: Header = _luks1_header(key, spec, options, detached)
+            header: Header = _luks1_header(key, spec, options, place)
         else:
-            header = _luks2_header(key, spec, options, data_storage, detached)
+            header = _luks2_header(key, spec, options, place)
         _check_cipher(header.metadata, key)
-        started = HeaderChange(_first_plan(header, header_storage), header)
+        started = HeaderChange(_first_plan(header, place), header)
         keyslot_options = KeyslotOptions(
             pbkdf=options.pbkdf or _default_pbkdf(options),
             hash=options.hash,
@@ -175,13 +189,13 @@ def _new_digest(
 
 
 def _luks1_header(
-    key: SecretBytes, spec: CipherSpec, options: FormatOptions, detached: bool
+    key: SecretBytes, spec: CipherSpec, options: FormatOptions, place: Place
 ) -> Luks1Header:
     end = areas_end(len(key))
     payload_offset = options.data_offset
     if payload_offset is None:
-        payload_offset = 0 if detached else align_up(end, DATA_ALIGNMENT)
-    if payload_offset < end and not (payload_offset == 0 and detached):
+        payload_offset = 0 if place.is_detached else align_up(end, DATA_ALIGNMENT)
+    if payload_offset < end and not (payload_offset == 0 and place.is_detached):
         raise ValueError(f"data offset {payload_offset} lies before the keyslots' end, {end}")
     iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
     return Luks1Header.create(
@@ -201,17 +215,16 @@ def _luks2_header(
     key: SecretBytes,
     spec: CipherSpec,
     options: FormatOptions,
-    data_storage: Storage,
-    detached: bool,
+    place: Place,
 ) -> Luks2Header:
-    keyslots_area, data_offset = _luks2_geometry(options, detached)
+    keyslots_area, data_offset = _luks2_geometry(options, place)
     iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
     segment = CryptSegment(
         offset=data_offset,
         size=DYNAMIC,
         iv_tweak=0,
         encryption=_encryption(spec),
-        sector_size=_sector_size(options, data_storage, data_offset),
+        sector_size=_sector_size(options, place, data_offset),
     )
     return Luks2Header.create(
         Metadata(
@@ -226,7 +239,7 @@ def _luks2_header(
     )
 
 
-def _luks2_geometry(options: FormatOptions, detached: bool) -> tuple[Extent, int]:
+def _luks2_geometry(options: FormatOptions, place: Place) -> tuple[Extent, int]:
     """The keyslots area and the data offset (LUKS2_hdr_get_storage_params)."""
     metadata_size = HDR_SIZES[0] if options.metadata_size is None else options.metadata_size
     if metadata_size not in HDR_SIZES:
@@ -250,15 +263,15 @@ def _luks2_geometry(options: FormatOptions, detached: bool) -> tuple[Extent, int
         keyslots_size = min(keyslots_size, align_down(end - start, AREA_ALIGNMENT))
     data_offset = options.data_offset
     if data_offset is None:
-        data_offset = 0 if detached else align_up(start + keyslots_size, DATA_ALIGNMENT)
+        data_offset = 0 if place.is_detached else align_up(start + keyslots_size, DATA_ALIGNMENT)
     return Extent(start, keyslots_size), data_offset
 
 
-def _sector_size(options: FormatOptions, data_storage: Storage, data_offset: int) -> int:
+def _sector_size(options: FormatOptions, place: Place, data_offset: int) -> int:
     """The given size if it divides the data, or the device's own (lib/setup.c, utils_device.c)."""
-    data_size = max(0, data_storage.size - data_offset)
+    data_size = max(0, place.data_size - data_offset)
     if options.sector_size is None:
-        preferred = data_storage.sector_size
+        preferred = place.sector_size
         return preferred if data_size % preferred == data_offset % preferred == 0 else SECTOR_SIZE
     if options.sector_size not in engine.SECTOR_SIZES:
         raise ValueError(
@@ -275,15 +288,16 @@ def _sector_size(options: FormatOptions, data_storage: Storage, data_offset: int
 # --- writing ---------------------------------------------------------------------------------
 
 
-def _first_plan(header: Header, storage: Storage) -> WritePlan:
+def _first_plan(header: Header, place: Place) -> WritePlan:
     """Room made, the old content wiped, random bytes where keyslots will be, and the header."""
     area = header.metadata.keyslots_area
     data_offset = next(iter(header.metadata.segments.values())).offset
+    size = place.data_size if place.header_size is None else place.header_size
     steps: list[Step] = []
-    if storage.size < area.end:
+    if size < area.end:
         steps.append(Resize(area.end, "extended to hold the header"))
     steps.append(Reserve(area.end, "space for the header"))
-    end = min(max(data_offset, area.end), max(storage.size, area.end), WIPED_MAX)
+    end = min(max(data_offset, area.end), max(size, area.end), WIPED_MAX)
     steps.append(Fill(Extent(0, area.offset), "old content wiped", random=False))
     steps.append(Fill(area, "keyslots area", random=True))
     if end > area.end:

@@ -14,7 +14,7 @@ from typing import Final
 from luksmeta import keyslot as keyslot_area
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError
 from luksmeta.extents import Extent
-from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
+from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2, check_new
 from luksmeta.model import (
     AntiForensic,
     CryptSegment,
@@ -125,7 +125,8 @@ def change(
     moves to another id, unless ``keep_id`` makes it come back by way of that one.
     """
     old = _usable_keyslot(header.metadata, keyslot_id)
-    options = replace(options, priority=options.priority or old.priority)
+    if options.priority is None:
+        options = replace(options, priority=old.priority)
     found = header.metadata.digest_of_keyslot(keyslot_id)
     if found is None:
         raise KeyslotError(f"keyslot {keyslot_id}: belongs to no digest")
@@ -194,9 +195,11 @@ def _new_keyslot(
     metadata: Metadata, area: Extent, key_size: int, options: KeyslotOptions
 ) -> Keyslot:
     encryption, area_key_size = keyslot_encryption(metadata, key_size)
+    kdf = options.pbkdf or default_pbkdf(metadata)
+    check_new(kdf)
     return Keyslot(
         key_size=key_size,
-        kdf=options.pbkdf or default_pbkdf(metadata),
+        kdf=kdf,
         salt=os.urandom(keyslot_area.SALT_SIZE),
         af=AntiForensic(hash=options.hash or header_hash(metadata)),
         area=RawArea(
@@ -220,9 +223,12 @@ def _usable_keyslot(metadata: Metadata, keyslot_id: int) -> Keyslot:
 def _stored(header: Header, keyslot_id: int, material: bytes, metadata: Metadata) -> HeaderChange:
     """Key material first, then the header that names it."""
     after = header.updated(metadata)
-    write = Write(
-        metadata.keyslots[keyslot_id].area.extent.offset, material, f"keyslot {keyslot_id} area"
-    )
+    area = metadata.keyslots[keyslot_id].area.extent
+    if len(material) > area.size:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: area of {area.size} bytes, its key needs {len(material)}"
+        )
+    write = Write(area.offset, material, f"keyslot {keyslot_id} area")
     plan = WritePlan.of(f"store keyslot {keyslot_id}", (write, Barrier(), *after.steps()))
     return HeaderChange(plan, after)
 
@@ -251,7 +257,8 @@ def _moved(header: Header, from_id: int, to_id: int) -> HeaderChange:
     The keyslot goes to the end of the order of trying, as in cryptsetup.
     """
     metadata = header.metadata
-    keyslot = metadata.keyslots[from_id]
+    # Members that are not known here belong to the id, as when the area is overwritten in place.
+    keyslot = replace(metadata.keyslots[from_id], as_read=metadata.keyslots[to_id].as_read)
     digest_id = next(i for i, each in metadata.digests.items() if from_id in each.keyslots)
     without = metadata.without_keyslot(from_id)
     others = {k: v for k, v in without.keyslots.items() if k != to_id}

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from luksmeta.errors import AlgorithmError, KeyslotError
-from luksmeta.extents import align_up
 from luksmeta.kdf import antiforensic, pbkdf
 from luksmeta.kdf.pbkdf import Limits
-from luksmeta.model import SECTOR_SIZE, AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
+from luksmeta.model import AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
@@ -32,7 +31,7 @@ def trial_order(keyslots: Mapping[int, AnyKeyslot]) -> tuple[int, ...]:
         keyslot_id
         for wanted in (KeyslotPriority.HIGH, KeyslotPriority.NORMAL)
         for keyslot_id, keyslot in keyslots.items()
-        if isinstance(keyslot, Keyslot) and (keyslot.priority or KeyslotPriority.NORMAL) == wanted
+        if isinstance(keyslot, Keyslot) and _priority(keyslot) is wanted
     )
 
 
@@ -53,8 +52,8 @@ def unlock(
     spec = CipherSpec.parse(keyslot.area.encryption)
     if spec.is_null and len(passphrase) > 0:
         return None
-    split_size = align_up(antiforensic.split_size(keyslot.key_size, STRIPES), SECTOR_SIZE)
-    if split_size > keyslot.area.size:
+    split_size = antiforensic.split_size(keyslot.key_size, STRIPES)
+    if not 0 < split_size <= keyslot.area.size:
         raise KeyslotError(
             f"keyslot {keyslot_id}: area of {keyslot.area.size} bytes, its key of "
             f"{keyslot.key_size} bytes needs {split_size}"
@@ -80,12 +79,15 @@ def lock(
         _area_key(keyslot_id, keyslot, passphrase, None) as key,
         engine.create(keyslot.area.encryption, key) as cipher,
         antiforensic.split(volume_key, STRIPES, keyslot.af.hash) as split,
-        SecretBytes(align_up(len(split), SECTOR_SIZE)) as padded,
     ):
-        padded.view()[: len(split)] = split.view()
-        area = bytearray(len(padded))
-        cipher.encrypt_into(0, padded.view(), area)
+        area = bytearray(len(split))
+        cipher.encrypt_into(0, split.view(), area)
         return bytes(area)
+
+
+def _priority(keyslot: Keyslot) -> KeyslotPriority:
+    """The priority; an absent one means normal, and ``ignore`` is 0."""
+    return KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
 
 
 def _usable(keyslot_id: int, keyslot: AnyKeyslot) -> Keyslot:
@@ -114,7 +116,8 @@ def _area_key(
     size = keyslot.area.key_size
     if not 0 < size <= _AREA_KEY_SIZE_MAX:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: area key of {size} bytes, 1 to {_AREA_KEY_SIZE_MAX} are possible"
+            f"keyslot {keyslot_id}: area key of {size} bytes, "
+            f"1 to {_AREA_KEY_SIZE_MAX} are possible"
         )
     check_key_size(CipherSpec.parse(keyslot.area.encryption), size)
     return pbkdf.derive(keyslot.kdf, passphrase, keyslot.salt, size, limits=limits)

@@ -1,8 +1,10 @@
 """The advisory locks that cryptsetup takes, so that both can work on one volume.
 
 A regular file is locked itself with ``flock``; a block device by a file in ``/run/cryptsetup``.
-Readers share, writers exclude. Source: docs/LUKS2-locking.txt, lib/utils_device_locking.c. Where the
-system has no ``flock`` (Windows) or no lock directory, there is no lock to take and none is taken.
+Readers share, writers exclude. Where the system has no ``flock`` (Windows) or no lock directory,
+there is no lock to take and none is taken.
+
+Source: docs/LUKS2-locking.txt, lib/utils_device_locking.c.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ if sys.platform != "win32":
 
     def _is_same_file(path: Path, descriptor: int) -> bool:
         try:
-            there = os.stat(path, follow_symlinks=False)
+            there = path.lstat()
         except FileNotFoundError:
             return False
         ours = os.fstat(descriptor)

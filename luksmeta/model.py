@@ -1,8 +1,8 @@
 """One model for LUKS1 and LUKS2: what a header means, apart from how its bytes lie.
 
 All records are immutable; a change makes a new :class:`Metadata`. Offsets and sizes are in bytes.
-``as_read`` holds the JSON object that a record was read from, so that members which are not modelled
-here survive every rewrite; records that were made, or came from LUKS1, have none.
+``as_read`` holds the JSON object that a record was read from, so that members which are not
+modelled here survive every rewrite; records that were made, or came from LUKS1, have none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from luksmeta.write_plan import Step
 SECTOR_SIZE: Final = 512
 """The unit of IVs, of keyslot areas, and of all LUKS1 offsets."""
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 _NOTHING_READ: JsonObject = {}
@@ -206,7 +206,7 @@ Digest: TypeAlias = Pbkdf2Digest | ForeignDigest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """How to get a passphrase for its keyslots: arbitrary JSON besides ``type`` and ``keyslots``."""
+    """How to get a passphrase for its keyslots: any JSON besides ``type`` and ``keyslots``."""
 
     type: str
     keyslots: tuple[int, ...]
@@ -224,7 +224,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a header says. The order of ``keyslots`` is that of the JSON area: the order of trying."""
+    """What a header says; ``keyslots`` are in the order of the JSON area, that of trying."""
 
     version: int
     uuid: str
@@ -269,12 +269,24 @@ class Metadata:
 
     @property
     def data_segments(self) -> tuple[int, ...]:
-        """The ids of the segments that make up the data, in order: all but reencryption's backups."""
+        """The ids of the segments that make up the data, in order; not reencryption's backups."""
         return tuple(
             segment_id
             for segment_id, segment in sorted(self.segments.items())
             if not any(flag.startswith("backup-") for flag in segment.flags)
         )
+
+    @property
+    def data_offset(self) -> int:
+        """Where the first data segment starts; 0 with a detached header."""
+        return self.segments[self.data_segments[0]].offset
+
+    @property
+    def volume_key_size(self) -> int | None:
+        """The size in bytes of the first segment's key, as its keyslots tell; None without one."""
+        found = self.digest_of_segment(self.data_segments[0])
+        keyslots = found[1].keyslots if found else ()
+        return next((self.keyslots[keyslot_id].key_size for keyslot_id in keyslots), None)
 
     def with_keyslot(self, keyslot_id: int, keyslot: AnyKeyslot, digest_id: int) -> Self:
         """The same with a keyslot set and assigned to a digest."""

@@ -47,7 +47,7 @@ class FormatKeywords(TypedDict, total=False):
     keyslot_key_size: int | None
 
 
-def format(  # noqa: A001  # luksmeta.format, the verb of luksFormat
+def format(  # luksmeta.format, the verb of luksFormat
     target: Target,
     passphrase: BytesLike | SecretBytes,
     *,
@@ -70,17 +70,20 @@ def format(  # noqa: A001  # luksmeta.format, the verb of luksFormat
     """
     chosen = FormatOptions(**options)
     wanted = parse_size(size) if isinstance(size, str) else size
+    data = _Place(target, wanted, may_create=wanted is not None)
+    apart = None if header is None else _Place(header, None, may_create=True)
+    place = formatting.Place(
+        data_size=data.size,
+        header_size=None if apart is None else apart.size,
+        sector_size=data.sector_size,
+    )
     with ExitStack() as stack:
         key = None if volume_key is None else stack.enter_context(SecretBytes(volume_key))
-        data_storage = stack.enter_context(
-            _undone_on_error(target, size=wanted, create=wanted is not None, dry_run=dry_run)
-        )
+        changes = formatting.create(passphrase, key, place, chosen)
+        data_storage = stack.enter_context(data.opened(dry_run=dry_run))
         header_storage = data_storage
-        if header is not None:
-            header_storage = stack.enter_context(
-                _undone_on_error(header, size=None, create=True, dry_run=dry_run)
-            )
-        changes = formatting.create(passphrase, key, header_storage, data_storage, chosen)
+        if apart is not None:
+            header_storage = stack.enter_context(apart.opened(dry_run=dry_run))
         volume = Volume(changes[0].header, header_storage, data_storage)
         volume.progress = progress
         with locked(header_storage, exclusive=True):
@@ -88,44 +91,55 @@ def format(  # noqa: A001  # luksmeta.format, the verb of luksFormat
     return volume
 
 
-@contextmanager
-def _undone_on_error(
-    target: Target, *, size: int | None, create: bool, dry_run: bool
-) -> Iterator[Storage]:
-    """The storage for a new volume; what was created or extended for it goes when it fails."""
-    created = isinstance(target, str | os.PathLike) and not Path(target).exists()
-    if created and not create:
-        raise StorageError(f"{os.fspath(target)}: no such file; a size creates it")  # type: ignore[arg-type]  # a path, since it was created
-    storage = _storage(target, created=created, dry_run=dry_run)
-    before = storage.size
-    try:
+class _Place:
+    """A target of formatting: what is there now, and how it is opened once all is computed."""
+
+    def __init__(self, target: Target, size: int | None, *, may_create: bool) -> None:
+        self._target = target
+        self._wanted = size
+        self._is_new = isinstance(target, str | os.PathLike) and not Path(target).exists()
+        self.size, self.sector_size = 0, 4096
+        if not self._is_new:
+            # Opened for writing already, so that a refusal comes before the key is derived.
+            storage = self._open()
+            self.size, self.sector_size = storage.size, storage.sector_size
+            if storage is not target:
+                storage.close()
+        elif not may_create:
+            raise StorageError(f"{target}: no such file; with a size it is created")
         if size is not None:
-            _extend(storage, size)
-        yield storage
-    except BaseException:
-        with suppress(LuksError):
-            if storage.writable and storage.size > before:
-                storage.resize(before)
-        storage.close()
-        if created and not dry_run:
-            Path(storage.name).unlink()
-        raise
+            if self.size > size:
+                raise ValueError(f"{target}: has {self.size} bytes, more than the size {size}")
+            self.size = size
 
+    @contextmanager
+    def opened(self, *, dry_run: bool) -> Iterator[Storage]:
+        """The storage, extended to the wanted size; on an error all of that is undone."""
+        storage = self._open_for(dry_run)
+        before = storage.size
+        try:
+            if storage.size < self.size:
+                storage.resize(self.size)
+            yield storage
+        except BaseException:
+            with suppress(LuksError):
+                if storage.size > before:
+                    storage.resize(before)
+            storage.close()
+            if self._is_new and not dry_run:
+                Path(storage.name).unlink()
+            raise
 
-def _storage(target: Target, *, created: bool, dry_run: bool) -> Storage:
-    if not isinstance(target, str | os.PathLike):
-        storage = open_storage(target)
-        return OverlayStorage(storage) if dry_run else storage
-    if not created:
-        if dry_run:
-            return OverlayStorage(FileStorage(target))
-        return FileStorage(target, writable=True, exclusive=True)
-    if dry_run:
-        return OverlayStorage(MemoryStorage(name=os.fspath(target)))
-    return FileStorage.create(target)
+    def _open_for(self, dry_run: bool) -> Storage:
+        if not dry_run:
+            return self._open()
+        if self._is_new:
+            return OverlayStorage(MemoryStorage(name=str(self._target)))
+        return OverlayStorage(open_storage(self._target))
 
-
-def _extend(storage: Storage, size: int) -> None:
-    if storage.size > size:
-        raise ValueError(f"{storage.name}: has {storage.size} bytes, more than the size {size}")
-    storage.resize(size)
+    def _open(self) -> Storage:
+        if not isinstance(self._target, str | os.PathLike):
+            return open_storage(self._target)
+        if self._is_new:
+            return FileStorage.create(self._target)
+        return FileStorage(self._target, writable=True, exclusive=True)

@@ -37,6 +37,16 @@ def allow_removal(metadata: Metadata) -> None:
     _refuse_all_but(metadata, _HARDWARE | ONLINE_REENCRYPTION | {OFFLINE_REENCRYPTION})
 
 
+def allow_restoring(metadata: Metadata) -> None:
+    """Raise RequirementError for a header backup taken in a state that must not come back."""
+    _refuse_all_but(metadata, ONLINE_REENCRYPTION | {"inline-hw-tags"})
+
+
+def is_known(requirement: str) -> bool:
+    """Whether cryptsetup 2.8 knows it."""
+    return requirement in _HARDWARE | ONLINE_REENCRYPTION | {OFFLINE_REENCRYPTION}
+
+
 def _refuse_all_but(metadata: Metadata, allowed: frozenset[str]) -> None:
     for requirement in metadata.config.requirements:
         if requirement in allowed:
@@ -46,5 +56,6 @@ def _refuse_all_but(metadata: Metadata, allowed: frozenset[str]) -> None:
                 f"header: requirement {requirement!r}: a reencryption must be finished first"
             )
         raise RequirementError(
-            f"header: requirement {requirement!r} is not known here; the volume can be inspected only"
+            f"header: requirement {requirement!r} is not known here; "
+            "the volume can only be inspected"
         )

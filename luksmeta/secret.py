@@ -96,7 +96,7 @@ class SecretBytes:
 
 
 def _anonymous_mapping(size: int) -> mmap.mmap:
-    """A private mapping of at least ``size`` bytes, locked and undumpable where that is possible."""
+    """A private mapping of at least ``size`` bytes, locked and undumpable where possible."""
     length = max(size, 1)
     if sys.platform == "win32":
         return mmap.mmap(-1, length)

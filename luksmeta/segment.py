@@ -63,7 +63,6 @@ def lay_out(
     """
     runs: list[SegmentRun] = []
     for segment_id in metadata.data_segments:
-        segment = metadata.segments[segment_id]
         start = runs[-1].end if runs else 0
         runs.append(_run(metadata, segment_id, start, keys, storage))
     return tuple(runs)
@@ -84,6 +83,11 @@ def _run(
         if key is None:
             raise VolumeKeyError(f"segment {segment_id}: its key was not opened")
         sector_size, iv_tweak = segment.sector_size, segment.iv_tweak
+        if sector_size not in engine.SECTOR_SIZES:
+            raise UnsupportedError(
+                f"segment {segment_id}: sector size {sector_size}, dm-crypt knows "
+                f"{', '.join(str(size) for size in engine.SECTOR_SIZES)}"
+            )
         cipher = engine.create(segment.encryption, key, sector_size)
     size = _size(segment_id, segment, sector_size, storage)
     return SegmentRun(start, size, segment.offset, sector_size, iv_tweak, cipher)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from luksmeta.extents import align_down, align_up
+from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.segment import SegmentRun
 from luksmeta.storage import Storage
 
@@ -40,6 +40,9 @@ class SegmentStream(io.RawIOBase):
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes at ``offset``, fewer only at the end; the position stays."""
+        self._require_open()
+        if offset < 0:
+            raise ValueError(f"read at {offset}")
         out = bytearray(max(0, min(size, self.size - offset)))
         self._read_into(offset, memoryview(out))
         return bytes(out)
@@ -54,6 +57,17 @@ class SegmentStream(io.RawIOBase):
             )
         for run, at, part in self._parts(offset, view):
             self._write_part(run, at, part)
+
+    def device_extents(self, offset: int, size: int) -> tuple[Extent, ...]:
+        """The whole sectors of the device that hold ``size`` bytes at ``offset``, in order."""
+        extents = []
+        for run in self._runs:
+            start, end = max(offset, run.start), min(offset + size, run.end)
+            if start < end:
+                first = align_down(start - run.start, run.sector_size)
+                last = align_up(end - run.start, run.sector_size)
+                extents.append(Extent(run.offset + first, last - first))
+        return tuple(extents)
 
     # --- io.RawIOBase ---
 
@@ -75,7 +89,11 @@ class SegmentStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move the position; past the end is allowed, before the start is not."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._require_open()
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
+        if whence not in bases:
+            raise ValueError(f"seek from {whence}: 0, 1 and 2 are known")
+        base = bases[whence]
         if base + offset < 0:
             raise ValueError(f"seek to {base + offset}")
         self._position = base + offset
@@ -91,8 +109,11 @@ class SegmentStream(io.RawIOBase):
         return len(view)
 
     def readall(self) -> bytes:
-        """All bytes from the position to the end."""
-        return self.read(max(0, self.size - self._position)) or b""
+        """All bytes from the position to the end, a bounded piece at a time.
+
+        A header may claim any size: no more memory is taken than there is data.
+        """
+        return b"".join(iter(lambda: self.read(_CHUNK) or b"", b""))
 
     def write(self, data: ReadableBuffer) -> int:
         """Write all of ``data`` at the position; OSError past the end, and nothing is written."""

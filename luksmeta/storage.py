@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
 import stat
 import sys
+import tempfile
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -20,7 +23,8 @@ from typing import BinaryIO, Self
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
 from luksmeta.secret import BytesLike
 
-_PAGE = 4096  # granularity of OverlayStorage
+_PAGE = 1 << 16  # granularity of OverlayStorage
+_SPOOL_IN_MEMORY = 32 << 20
 _BLKSSZGET, _BLKPBSZGET = 0x1268, 0x127B  # linux/fs.h: logical and physical block size
 
 
@@ -70,13 +74,13 @@ class Storage(ABC):
         if size != self.size:
             raise StorageError(f"{self.name}: size {self.size} cannot be changed to {size}")
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, size: int) -> None:  # noqa: B027  # nothing to do, unless overridden
         """Make sure that the first ``size`` bytes can be written without running out of space."""
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027  # nothing to do, unless overridden
         """Return only when everything written is on stable storage."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # nothing to do, unless overridden
         """Give back what the storage holds."""
 
     def _require_writable(self) -> None:
@@ -108,10 +112,16 @@ class FileStorage(Storage):
     """A regular file or a block device.
 
     ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError.
+    ``create_mode`` makes a new file with these permissions; StorageBusyError when it is there.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, writable: bool = False, exclusive: bool = False
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool = False,
+        exclusive: bool = False,
+        create_mode: int | None = None,
     ) -> None:
         super().__init__(os.fspath(path), writable=writable)
         flags = os.O_RDWR if writable else os.O_RDONLY
@@ -123,7 +133,9 @@ class FileStorage(Storage):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             if exclusive and Path(path).is_block_device():
                 flags |= os.O_EXCL  # Linux: fails when the device is mounted or mapped
-            self._fd = os.open(path, flags)
+            if create_mode is not None:
+                flags |= os.O_CREAT | os.O_EXCL
+            self._fd = os.open(path, flags, create_mode or 0)
         self._position_lock = threading.Lock()
         mode = os.fstat(self._fd).st_mode
         self.is_regular = stat.S_ISREG(mode)
@@ -134,10 +146,7 @@ class FileStorage(Storage):
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, mode: int = 0o600) -> Self:
         """A new, empty, writable file; StorageBusyError when the path is already there."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        with _system_errors(os.fspath(path)):
-            os.close(os.open(path, flags, mode))
-        return cls(path, writable=True)
+        return cls(path, writable=True, create_mode=mode)
 
     def fileno(self) -> int:
         """The file descriptor."""
@@ -187,7 +196,8 @@ class FileStorage(Storage):
         """Make the file ``size`` bytes large; what is new is a hole."""
         self._require_writable()
         if not self.is_regular:
-            return super().resize(size)
+            super().resize(size)
+            return
         with _system_errors(self.name):
             os.truncate(self._fd, size)
 
@@ -222,18 +232,20 @@ class FileStorage(Storage):
             self._fd = -1
 
     def _pread(self, size: int, offset: int) -> bytes:
-        if sys.platform != "win32":
+        if sys.platform == "win32":
+            with self._position_lock:
+                os.lseek(self._fd, offset, os.SEEK_SET)
+                return os.read(self._fd, size)
+        else:
             return os.pread(self._fd, size, offset)
-        with self._position_lock:
-            os.lseek(self._fd, offset, os.SEEK_SET)
-            return os.read(self._fd, size)
 
     def _pwrite(self, data: memoryview, offset: int) -> int:
-        if sys.platform != "win32":
+        if sys.platform == "win32":
+            with self._position_lock:
+                os.lseek(self._fd, offset, os.SEEK_SET)
+                return os.write(self._fd, data)
+        else:
             return os.pwrite(self._fd, data, offset)
-        with self._position_lock:
-            os.lseek(self._fd, offset, os.SEEK_SET)
-            return os.write(self._fd, data)
 
 
 class FileObjectStorage(Storage):
@@ -350,53 +362,98 @@ class SliceStorage(Storage):
 
 
 class OverlayStorage(Storage):
-    """Writes go to memory, the base is never changed: what a dry run works on."""
+    """Writes are kept apart, the base is not changed before :meth:`commit`.
+
+    What a dry run works on, and a change whose extent shows only at its end. Beyond 32 MiB the
+    changed pages go to an unnamed temporary file.
+    """
 
     def __init__(self, base: Storage) -> None:
         super().__init__(base.name, writable=True)
         self._base = base
         self._size = base.size
-        self._pages: dict[int, bytearray] = {}
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)  # noqa: SIM115  # closed in close
+        self._places: dict[int, int] = {}  # page number -> its place in the spool, in pages
+        self._free_place = itertools.count()
+        self._shown = base.size  # bytes of the base: what was cut off does not come back
 
     @property
     def size(self) -> int:
         """The size as this overlay shows it."""
         return self._size
 
+    @property
+    def sector_size(self) -> int:
+        """That of the base."""
+        return self._base.sector_size
+
     def _read(self, offset: int, size: int) -> bytes:
-        data = bytearray(self._read_base(offset, size))
-        for number in range(offset // _PAGE, -(-(offset + size) // _PAGE)):
-            if page := self._pages.get(number):
-                start = max(number * _PAGE, offset)
-                end = min((number + 1) * _PAGE, offset + size)
-                data[start - offset : end - offset] = page[
-                    start % _PAGE : start % _PAGE + end - start
-                ]
-        return bytes(data)
+        parts = []
+        for number, start, length in _page_parts(offset, size):
+            page = self._page(number)
+            parts.append(
+                self._read_base(number * _PAGE + start, length)
+                if page is None
+                else page[start : start + length]
+            )
+        return b"".join(parts)
 
     def _write(self, offset: int, data: BytesLike) -> None:
         view = memoryview(data).cast("B")
-        while view:
-            number, start = divmod(offset, _PAGE)
-            part = view[: _PAGE - start]
-            if number not in self._pages:
-                self._pages[number] = bytearray(self._read_base(number * _PAGE, _PAGE))
-            self._pages[number][start : start + len(part)] = part
-            offset += len(part)
-            view = view[len(part) :]
+        for number, start, length in _page_parts(offset, len(view)):
+            page = bytearray(self._page(number) or self._read_base(number * _PAGE, _PAGE))
+            page[start : start + length] = view[:length]
+            view = view[length:]
+            if number not in self._places:
+                self._places[number] = next(self._free_place)
+            self._spool.seek(self._places[number] * _PAGE)
+            self._spool.write(page)
 
     def resize(self, size: int) -> None:
         """Show another size; the base keeps its own."""
+        if size < self._size:
+            self._write(size, bytes(-size % _PAGE))
+            self._places = {n: place for n, place in self._places.items() if n * _PAGE < size}
+            self._shown = min(self._shown, size)
         self._size = size
 
+    def commit(self) -> None:
+        """Write every changed page to the base, which must have this size, and flush it."""
+        for number in sorted(self._places):
+            page = self._page(number) or b""
+            self._base.write_at(number * _PAGE, page[: self._size - number * _PAGE])
+        self._base.flush()
+
+    def discard(self) -> None:
+        """Forget what was written, and with it the overlay; the base stays open."""
+        self._places.clear()
+        self._spool.close()
+
     def close(self) -> None:
-        """Close the base and forget what was written."""
-        self._pages.clear()
+        """Forget what was written and close the base."""
+        self.discard()
         self._base.close()
 
+    def _page(self, number: int) -> bytes | None:
+        place = self._places.get(number)
+        if place is None:
+            return None
+        self._spool.seek(place * _PAGE)
+        return self._spool.read(_PAGE)
+
     def _read_base(self, offset: int, size: int) -> bytes:
-        within = max(0, min(size, self._base.size - offset))
+        within = max(0, min(size, self._shown - offset))
         return self._base.read_at(offset, within).ljust(size, b"\0") if within else bytes(size)
+
+
+def _page_parts(offset: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """The pages that a range touches: number, start within the page, length."""
+    while size:
+        number, start = divmod(offset, _PAGE)
+        length = min(size, _PAGE - start)
+        yield number, start, length
+        offset += length
+        size -= length
 
 
 class _system_errors:  # noqa: N801  # used like a keyword: with _system_errors(name)

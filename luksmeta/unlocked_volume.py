@@ -6,13 +6,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from luksmeta import key_management, requirements
-from luksmeta.errors import StorageError
+from luksmeta.errors import KeyslotError, StorageError
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.model import Header, KeyslotPriority
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.storage import Storage
 from luksmeta.unlocking import OpenedKeys
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class UnlockedVolume:
     ) -> int:
         """Give a keyslot another passphrase or KDF; its id afterwards.
 
-        One of the old and the new key opens the volume at every moment, as long as there is room for
-        both. In LUKS1 a keyslot keeps its id only by being written twice: see ``keep_id``.
+        One of the old and the new key opens the volume at every moment, as long as there is room
+        for both. In LUKS1 a keyslot keeps its id only by being written twice: see ``keep_id``.
+        Raises KeyslotNotFoundError, and KeyslotError for a keyslot that holds another key.
         """
         requirements.allow_changes(self._volume.metadata)
         options = KeyslotOptions(
@@ -106,7 +108,7 @@ class UnlockedVolume:
 
         def with_change(header: Header) -> list[HeaderChange]:
             keyslot_id, changes = key_management.change(
-                header, keyslot, passphrase, self.volume_key, options, keep_id=keep_id
+                header, keyslot, passphrase, self._key_of(header, keyslot), options, keep_id=keep_id
             )
             changed[:] = [keyslot_id]
             return changes
@@ -114,20 +116,32 @@ class UnlockedVolume:
         self._volume.change(with_change)
         return changed[0]
 
-    def open(self, *, writable: bool = False) -> SegmentStream:
+    def open(self, *, writable: bool = False, storage: Storage | None = None) -> SegmentStream:
         """The plaintext as a raw stream. Closing it wipes its ciphers' keys.
+
+        ``storage`` stands in for the volume's own data, an overlay of it, say.
 
         Raises UnsupportedError for segments that cannot be read in user space, StorageError when
         the data's device is read-only or ends before the data starts, RequirementError to write
         during a reencryption.
         """
         volume = self._volume
+        storage = storage or volume.data_storage
         if writable:
             requirements.allow_changes(volume.metadata)
-            if not volume.data_storage.writable:
-                raise StorageError(f"{volume.data_storage.name}: opened read-only")
-        runs = lay_out(volume.metadata, self._keys.by_digest, volume.data_storage)
-        return SegmentStream(volume.data_storage, runs, writable=writable)
+            if not storage.writable:
+                raise StorageError(f"{storage.name}: opened read-only")
+        runs = lay_out(volume.metadata, self._keys.by_digest, storage)
+        return SegmentStream(storage, runs, writable=writable)
+
+    def _key_of(self, header: Header, keyslot: int) -> SecretBytes:
+        """The key that a keyslot holds; KeyslotError when it is none of those that are open."""
+        header.metadata.keyslot(keyslot)
+        found = header.metadata.digest_of_keyslot(keyslot)
+        key = self._keys.by_digest.get(found[0]) if found else None
+        if key is None:
+            raise KeyslotError(f"keyslot {keyslot}: holds another key than the one that is open")
+        return key
 
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""

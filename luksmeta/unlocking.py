@@ -35,11 +35,13 @@ class OpenedKeys:
             key.wipe()
 
 
-def open_with_volume_key(metadata: Metadata, volume_key: BytesLike | SecretBytes) -> OpenedKeys:
+def open_with_volume_key(
+    metadata: Metadata, volume_key: BytesLike | SecretBytes, limits: Limits | None
+) -> OpenedKeys:
     """The volume key itself, proved by a digest; VolumeKeyError when none matches."""
     key = SecretBytes(volume_key)
     try:
-        digest_id = digest_of_key(metadata, key)
+        digest_id = digest_of_key(metadata, key, limits)
     except BaseException:
         key.wipe()
         raise
@@ -122,7 +124,7 @@ def _open_keyslot(
     if key is None:
         return None
     try:
-        if matches(digest, key):
+        if matches(digest, key, limits):
             return key
     except BaseException:
         key.wipe()

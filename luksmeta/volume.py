@@ -34,8 +34,8 @@ _ATTEMPTS: Final = 10  # at a change while other processes change the same heade
 class Volume:
     """A locked volume: its header can be inspected, changed and unlocked.
 
-    ``written`` lists every plan that was applied, in order. A context manager: closes the files that
-    were opened for it.
+    ``written`` lists every plan that was applied, in order; ``progress`` is called while one is.
+    A context manager: closes its storages, also those that were handed over.
     """
 
     def __init__(self, header: Header, header_storage: Storage, data_storage: Storage) -> None:
@@ -97,7 +97,7 @@ class Volume:
             raise TypeError("unlock takes either a passphrase or a volume key")
         requirements.allow_unlocking(self.metadata)
         if volume_key is not None:
-            keys = open_with_volume_key(self.metadata, volume_key)
+            keys = open_with_volume_key(self.metadata, volume_key, limits)
         elif passphrase is not None:
             keys = open_with_passphrase(
                 self.metadata, self.header_storage, passphrase, keyslot, limits
@@ -190,7 +190,7 @@ class Volume:
         )
 
     def apply(self, changes: list[HeaderChange]) -> None:
-        """Write ``changes`` in order; after a StorageError the header is that of the last whole one."""
+        """Write ``changes`` in order; after a StorageError the header is the last whole one's."""
         for change in changes:
             change.plan.apply(self.header_storage, self.progress)
             self.header = change.header
@@ -226,7 +226,7 @@ class Volume:
         return f"<Volume luks{self.version} uuid={self.uuid} {self.data_storage.name}>"
 
 
-def open(  # noqa: A001  # luksmeta.open, as in the standard library's own modules
+def open(  # luksmeta.open, as in the standard library's own modules
     target: Target, *, header: Target | None = None, writable: bool = False, dry_run: bool = False
 ) -> Volume:
     """Open a volume; with ``header``, its header lies there and ``target`` holds the data alone.

@@ -7,7 +7,7 @@ from typing import Final
 
 from luksmeta.errors import AlgorithmError, VolumeKeyError
 from luksmeta.kdf import hashes, pbkdf
-from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.model import Digest, Metadata, Pbkdf2Digest
 from luksmeta.secret import SecretBytes
 
@@ -42,8 +42,11 @@ def make_digest(
         )
 
 
-def matches(digest: Digest, key: SecretBytes) -> bool:
-    """Whether ``key`` is the one that ``digest`` was made of; AlgorithmError when unknowable."""
+def matches(digest: Digest, key: SecretBytes, limits: Limits | None = None) -> bool:
+    """Whether ``key`` is the one that ``digest`` was made of.
+
+    Raises AlgorithmError when that cannot be known here, ResourceLimitError.
+    """
     if not isinstance(digest, Pbkdf2Digest):
         raise AlgorithmError(
             f"digest: of type {digest.type}, only well-formed pbkdf2 digests can be checked here",
@@ -51,11 +54,11 @@ def matches(digest: Digest, key: SecretBytes) -> bool:
             name=digest.type,
         )
     kdf = Pbkdf2(hash=digest.hash, iterations=digest.iterations)
-    with pbkdf.derive(kdf, key, digest.salt, len(digest.digest)) as computed:
+    with pbkdf.derive(kdf, key, digest.salt, len(digest.digest), limits=limits) as computed:
         return computed.matches(digest.digest)
 
 
-def digest_of_key(metadata: Metadata, key: SecretBytes) -> int:
+def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = None) -> int:
     """The id of the digest, among those with segments, that ``key`` matches; VolumeKeyError."""
     sizes = set()
     for digest_id, digest in metadata.digests.items():
@@ -65,7 +68,7 @@ def digest_of_key(metadata: Metadata, key: SecretBytes) -> int:
         if expected is not None and expected != len(key):
             # PBKDF2 pads short keys with zeroes: the length is part of the proof.
             sizes.add(expected)
-        elif matches(digest, key):
+        elif matches(digest, key, limits):
             return digest_id
     if sizes:
         raise VolumeKeyError(

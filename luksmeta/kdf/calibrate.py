@@ -92,14 +92,16 @@ def digest_share(iterations: int, milliseconds: int) -> int:
 def memory_budget() -> int:
     """KiB that a new keyslot may take: half of what this machine has.
 
-    Without swap it is half of what is free, where that is less and not below 64 MiB.
+    With less than 4 GiB and no swap it is half of what is free, where that is less and still above
+    64 MiB.
     """
     physical = machine.physical_memory()
     if not 128 << 10 <= physical <= UINT32_MAX:
         return machine.UNKNOWN_MEMORY
-    free = machine.free_memory() // 2
-    if not machine.has_swap() and 64 << 10 < free < physical // 2:
-        return free
+    if physical < 4 << 20 and not machine.has_swap():
+        free = machine.free_memory() // 2
+        if 64 << 10 < free < physical // 2:
+            return free
     return physical // 2
 
 

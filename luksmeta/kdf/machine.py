@@ -18,7 +18,7 @@ def physical_memory() -> int:
 
 
 def free_memory() -> int:
-    """KiB of RAM that nothing uses, caches included, or UNKNOWN_MEMORY."""
+    """KiB of RAM that nothing uses, not even a cache, or UNKNOWN_MEMORY."""
     if sys.platform == "win32":
         return _windows_memory()[1]
     return _pages("SC_AVPHYS_PAGES")

@@ -6,16 +6,17 @@ Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metada
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
-from luksmeta.binary import c_bytes, c_text
+from luksmeta.binary import c_bytes, c_string, c_text
 from luksmeta.errors import (
     HeaderError,
     KeyslotsAreaFullError,
     LuksError,
     MetadataError,
     NotLuksError,
+    StorageError,
 )
 from luksmeta.extents import Extent, align_up, first_fit
 from luksmeta.luks2.binary_header import (
@@ -45,7 +46,7 @@ class LoadedCopy:
 
     copy: HeaderCopy
     record: BinaryHeader
-    document: JsonObject
+    document: JsonObject = field(repr=False)
     metadata: Metadata
 
 
@@ -55,7 +56,7 @@ class Luks2Header:
 
     loaded: LoadedCopy
     copies: tuple[CopyState, ...]
-    salts: dict[HeaderCopy, bytes]
+    salts: dict[HeaderCopy, bytes] = field(repr=False)
 
     @classmethod
     def read(cls, storage: Storage) -> Self:
@@ -114,6 +115,11 @@ class Luks2Header:
     def seqid(self) -> int:
         """The counter that grows with every write ("epoch")."""
         return self.loaded.record.seqid
+
+    @property
+    def checksum_algorithm(self) -> str:
+        """The hash that proves each copy."""
+        return c_string(self.loaded.record.csum_alg, "csum_alg")
 
     @property
     def keyslot_ids(self) -> range:
@@ -247,12 +253,12 @@ def _check_document(document: JsonObject, hdr_size: int, copy: HeaderCopy) -> No
 def _try_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy | LuksError:
     try:
         return _load_copy(storage, copy, offset)
-    except (HeaderError, NotLuksError) as error:
+    except (HeaderError, NotLuksError, StorageError) as error:
         return error
 
 
 def _find_secondary(storage: Storage, primary: LoadedCopy | LuksError) -> LoadedCopy | LuksError:
-    """The secondary where the primary says it is; without a primary, the first at a legal offset."""
+    """The secondary where the primary says it is, else the first one at a legal offset."""
     if isinstance(primary, LoadedCopy):
         return _try_copy(storage, HeaderCopy.SECONDARY, primary.record.hdr_size)
     found: LuksError = NotLuksError("secondary header: no magic at any legal offset")

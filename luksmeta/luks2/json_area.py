@@ -240,7 +240,7 @@ def _merge(as_read: JsonObject, known: JsonObject, names: Iterable[str]) -> Json
     A member of ``names`` that ``known`` lacks is left out: it has been removed.
     """
     kept = {
-        name: known[name] if name in known else value
+        name: known.get(name, value)
         for name, value in as_read.items()
         if name in known or name not in names
     }
@@ -288,6 +288,10 @@ def _area_members(area: RawArea, read: JsonObject) -> JsonObject:
 
 
 def _kdf_members(keyslot: Keyslot) -> JsonObject:
+    """As it was read where that means the same: a salt that is no base64 is kept."""
+    read: _Valid = _part(keyslot.as_read, "kdf")
+    if read and (_to_kdf(read), _from_base64(read.get("salt"))) == (keyslot.kdf, keyslot.salt):
+        return read
     salt = base64.b64encode(keyslot.salt).decode()
     match keyslot.kdf:
         case Pbkdf2(hash=hash_name, iterations=iterations):
@@ -297,7 +301,7 @@ def _kdf_members(keyslot: Keyslot) -> JsonObject:
             costs: JsonObject = {"time": kdf.time, "memory": kdf.memory, "cpus": kdf.cpus}
             return {"type": name, **costs, "salt": salt}
         case ForeignKdf():
-            return _part(keyslot.as_read, "kdf")
+            return read
 
 
 def _segment_members(segment: Segment) -> JsonObject:
@@ -338,14 +342,31 @@ def _token_members(token: Token) -> JsonObject:
 
 
 def _config_members(metadata: Metadata) -> JsonObject:
+    """What did not change stays as it was read, down to an empty list of flags."""
     config, area = metadata.config, metadata.keyslots_area
+    read: _Valid = config.as_read
+    before = _to_config(read)
     known: dict[str, JsonValue] = {
-        "json_size": str(area.offset // 2 - BINARY_HEADER_SIZE),
-        "keyslots_size": str(area.size),
+        "json_size": _number(read, "json_size", area.offset // 2 - BINARY_HEADER_SIZE),
+        "keyslots_size": _number(read, "keyslots_size", area.size),
     }
-    if config.flags:
-        known["flags"] = list(config.flags)
-    if config.requirements:
-        required = _part(config.as_read, "requirements")
-        known["requirements"] = _merge(required, {"mandatory": list(config.requirements)}, ())
-    return _merge(config.as_read, known, ("flags", "requirements"))
+    changed = []
+    if config.flags != before.flags:
+        changed.append("flags")
+        if config.flags:
+            known["flags"] = list(config.flags)
+    if config.requirements != before.requirements:
+        changed.append("requirements")
+        required: dict[str, JsonValue] = {
+            **_part(read, "requirements"),
+            "mandatory": list(config.requirements),
+        }
+        if config.requirements or len(required) > 1:
+            known["requirements"] = required
+    return _merge(read, known, changed)
+
+
+def _number(read: _Valid, name: str, value: int) -> str:
+    """The text that was read where it means ``value``, leading zeroes and all."""
+    text = str(read.get(name, value))
+    return text if int(text) == value else str(value)

@@ -20,7 +20,7 @@ from tests.defects.documents import (
 )
 
 _OURS = "stricter than cryptsetup, which would misread the value"
-_NEWER = "cryptsetup 2.6.1 knows no hw-opal segments"
+NEWER = "cryptsetup 2.6.1 knows no hw-opal segments"
 
 
 @dataclass(frozen=True)
@@ -552,27 +552,27 @@ def later_segment_first_on_the_device(document: Document) -> None:
     document["config"]["keyslots_size"] = "4194304"
 
 
-@defect("segment-size", base=opal, peer_accepts=_NEWER)
+@defect("segment-size", base=opal, peer_accepts=NEWER)
 def opal_segment_dynamic(document: Document) -> None:
     document["segments"]["0"]["size"] = "dynamic"
 
 
-@defect("segment-opal-segment-number", base=opal, peer_accepts=_NEWER)
+@defect("segment-opal-segment-number", base=opal, peer_accepts=NEWER)
 def opal_segment_without_number(document: Document) -> None:
     del document["segments"]["0"]["opal_segment_number"]
 
 
-@defect("segment-opal-key-size", base=opal, peer_accepts=_NEWER)
+@defect("segment-opal-key-size", base=opal, peer_accepts=NEWER)
 def opal_segment_without_key_size(document: Document) -> None:
     del document["segments"]["0"]["opal_key_size"]
 
 
-@defect("segment-opal-segment-size", base=opal, peer_accepts=_NEWER)
+@defect("segment-opal-segment-size", base=opal, peer_accepts=NEWER)
 def opal_segment_size_zero(document: Document) -> None:
     document["segments"]["0"]["opal_segment_size"] = "0"
 
 
-@defect("segment-locking-range", base=opal, peer_accepts=_NEWER)
+@defect("segment-locking-range", base=opal, peer_accepts=NEWER)
 def opal_segment_larger_than_its_locking_range(document: Document) -> None:
     document["segments"]["0"]["opal_segment_size"] = "524288"
 

@@ -105,7 +105,7 @@ def faults(value: JsonObject, shape: Shape, place: Place) -> Iterator[Violation]
 
 
 def _surplus(value: JsonObject, shape: Shape, place: Place) -> Iterator[Violation]:
-    for name in value.keys() - shape.members_of(value).keys():
+    for name in sorted(value.keys() - shape.members_of(value).keys()):
         kind = value["type"]
         fault = f"{place.subject} has a member {name[:40]!r}, {kind} knows none"
         yield Violation(f"{place.path}.{name}", f"{shape.name}-members", fault)

@@ -1,0 +1,138 @@
+"""Header backups, interchangeable with cryptsetup's files.
+
+A backup holds the header and all keyslot areas as they lie on the device. Source:
+lib/luks2/luks2_json_metadata.c LUKS2_hdr_backup and LUKS2_hdr_restore, lib/luks1/keymanage.c
+LUKS_hdr_backup and LUKS_hdr_restore.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from luksmeta import requirements
+from luksmeta.errors import HeaderError, NotLuksError, StorageError, UnsupportedError
+from luksmeta.header import read_header
+from luksmeta.locking import locked
+from luksmeta.model import Header
+from luksmeta.storage import FileStorage, Storage, open_storage
+from luksmeta.volume import Target, Volume
+from luksmeta.write_plan import Barrier, Write, WritePlan
+
+FILE_MODE: Final = 0o400
+_LUKS1_GAP: Final = slice(1024, 4096)  # between the header and the first area: anybody's bytes
+
+
+def content(volume: Volume) -> bytes:
+    """What a backup of this volume holds: whole pages from the header's start."""
+    size = volume.header.backup_size
+    storage = volume.header_storage
+    with locked(storage, exclusive=False):
+        data = bytearray(storage.read_at(0, min(size, storage.size)).ljust(size, b"\0"))
+    if volume.version == 1 and volume.metadata.keyslots_area.offset >= _LUKS1_GAP.stop:
+        data[_LUKS1_GAP] = bytes(_LUKS1_GAP.stop - _LUKS1_GAP.start)
+    return bytes(data)
+
+
+def create(volume: Volume, path: str | os.PathLike[str]) -> int:
+    """Write a backup into a new file that only its owner may read; its size in bytes.
+
+    Raises StorageBusyError when the file is already there; nothing half-written stays behind.
+    """
+    data = content(volume)
+    with FileStorage.create(path, mode=FILE_MODE) as file:
+        try:
+            file.resize(len(data))
+            file.write_at(0, data)
+            file.flush()
+        except BaseException:
+            Path(path).unlink()
+            raise
+    return len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Restoration:
+    """What restoring a backup would write, and what the user should know before it does."""
+
+    plan: WritePlan
+    header: Header
+    notes: tuple[str, ...]
+
+    def apply(self, storage: Storage) -> None:
+        """Write the backup over the header of ``storage``."""
+        with locked(storage, exclusive=True):
+            self.plan.apply(storage)
+
+
+def prepare(storage: Storage, backup: Storage) -> Restoration:
+    """Compare a backup with the header that it would replace; nothing is written.
+
+    Raises NotLuksError or HeaderError for a backup without one good header copy, RequirementError
+    for one taken in a state that must not come back, UnsupportedError when the data would be lost
+    from sight because it lies elsewhere than the backup says, StorageError when it does not fit.
+    """
+    header = read_header(backup)
+    requirements.allow_restoring(header.metadata)
+    size = header.backup_size
+    if size > storage.size:
+        raise StorageError(
+            f"{storage.name}: has {storage.size} bytes, the backup's header needs {size}"
+        )
+    notes = tuple(_differences(storage, header))
+    write = Write(0, backup.read_at(0, min(size, backup.size)), f"header backup {backup.name}")
+    plan = WritePlan.of("restore the header", (write, Barrier()))
+    return Restoration(plan, header, notes)
+
+
+def restore(target: Target, backup: Target) -> Restoration:
+    """Restore ``target``'s header from ``backup`` after the checks of :func:`prepare`."""
+    with ExitStack() as stack:
+        storage = stack.enter_context(open_storage(target, writable=True))
+        restoration = prepare(storage, stack.enter_context(open_storage(backup)))
+        restoration.apply(storage)
+    return restoration
+
+
+def _differences(storage: Storage, backup: Header) -> list[str]:
+    """Notes on harmless differences; UnsupportedError for the others."""
+    try:
+        with locked(storage, exclusive=False):
+            present = read_header(storage)
+    except NotLuksError:
+        return ["the target holds no LUKS header; the backup's is written over what is there"]
+    except HeaderError as error:
+        return [f"the target's own header is damaged and could not be compared ({error})"]
+    old, new = present.metadata, backup.metadata
+    notes = []
+    if old.version != new.version:
+        notes.append(f"the target is LUKS{old.version}, the backup LUKS{new.version}")
+    if old.uuid != new.uuid:
+        notes.append(f"the target's UUID is {old.uuid}, the backup's {new.uuid}")
+    unknown = [r for r in old.config.requirements if not requirements.is_known(r)]
+    if unknown:
+        notes.append(f"the target has unknown requirements: {', '.join(unknown)}")
+    _refuse_other_geometry(present, backup)
+    return notes
+
+
+def _refuse_other_geometry(present: Header, backup: Header) -> None:
+    old, new = present.metadata, backup.metadata
+    if old.data_offset != new.data_offset:
+        raise UnsupportedError(
+            f"header backup: data starts at {new.data_offset:#x}, the target's at "
+            f"{old.data_offset:#x}"
+        )
+    if old.version == new.version == 2 and old.keyslots_area.end != new.keyslots_area.end:
+        raise UnsupportedError(
+            f"header backup: header ends at {new.keyslots_area.end:#x}, the target's at "
+            f"{old.keyslots_area.end:#x}"
+        )
+    if old.version == new.version == 1 and old.volume_key_size != new.volume_key_size:
+        raise UnsupportedError(
+            f"header backup: key of {new.volume_key_size} bytes, the target's has "
+            f"{old.volume_key_size}"
+        )

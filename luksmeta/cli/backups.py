@@ -1,0 +1,118 @@
+"""``backup-header``, ``restore-header`` and ``erase``."""
+
+from __future__ import annotations
+
+import click
+
+from luksmeta import backup
+from luksmeta.cli import output, prompt
+from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
+from luksmeta.cli.unlocking import open_header_for
+from luksmeta.model import Keyslot
+from luksmeta.storage import FileStorage, OverlayStorage, Storage
+
+
+@click.command("backup-header")
+@volume_options
+@click.option(
+    "-o",
+    "--output",
+    "--header-backup-file",
+    "output_file",
+    required=True,
+    metavar="FILE",
+    help="A new file, mode 0400.",
+)
+@json_option
+def backup_header_command(*, volume: VolumeOptions, output_file: str, as_json: bool) -> None:
+    """Copy header and keyslots to a new file.
+
+    The file is as cryptsetup's luksHeaderBackup makes it.
+
+    The backup opens the volume with today's passphrases for ever: keep it as safe as they are.
+    """
+    with open_header_for(volume) as opened:
+        size = backup.create(opened, output_file)
+        if as_json:
+            output.say_json({"file": output_file, "size": size, "uuid": opened.uuid})
+        else:
+            output.say(f"{output_file}: {size} bytes, header of volume {opened.uuid}")
+
+
+@click.command("restore-header")
+@volume_options
+@click.option(
+    "-i",
+    "--input",
+    "--header-backup-file",
+    "input_file",
+    required=True,
+    metavar="FILE",
+    help="The header backup.",
+)
+@json_option
+@dry_run_option
+def restore_header_command(
+    *, volume: VolumeOptions, input_file: str, as_json: bool, dry_run: bool
+) -> None:
+    """Bring a header backup back, after a comparison.
+
+    Keyslots come back as they were, revoked passphrases too; those made since then are lost.
+    """
+    with (
+        FileStorage(input_file) as source,
+        FileStorage(volume.header_file, writable=not dry_run) as target,
+    ):
+        storage: Storage = OverlayStorage(target) if dry_run else target
+        restoration = backup.prepare(storage, source)
+        for note in restoration.notes:
+            output.warning(f"{volume.header_file}: {note}")
+        if dry_run:
+            output.say_plans([restoration.plan], as_json=as_json)
+            return
+        prompt.confirm(
+            f"{volume.header_file}: header and keyslots will be replaced by those of {input_file}",
+            batch_mode=volume.batch_mode,
+        )
+        restoration.apply(storage)
+        metadata = restoration.header.metadata
+        if as_json:
+            output.say_json({"uuid": metadata.uuid, "keyslots": sorted(metadata.keyslots)})
+        else:
+            output.say(f"{volume.header_file}: header of volume {metadata.uuid} restored")
+
+
+@click.command("erase")
+@volume_options
+@json_option
+@dry_run_option
+def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> None:
+    """Remove every keyslot that opens the volume. Only a header backup brings the data back.
+
+    The header itself stays, and so do unbound keyslots, which open no data.
+    """
+    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
+        erased = sorted(opened.metadata.bound_keyslots)
+        if not dry_run:
+            prompt.confirm(
+                f"{volume.header_file}: all {len(erased)} keyslots will be erased, and the data "
+                "with them",
+                batch_mode=volume.batch_mode,
+            )
+        opened.erase()
+        left = sorted(opened.metadata.keyslots)
+        if dry_run:
+            output.say_plans(opened.written, as_json=as_json)
+        elif as_json:
+            output.say_json({"erased": erased, "left": left})
+        else:
+            output.say(f"{volume.header_file}: {len(erased)} keyslots erased")
+            _say_what_stays(opened.metadata.keyslots)
+
+
+def _say_what_stays(keyslots: object) -> None:
+    if not isinstance(keyslots, dict):
+        return
+    for keyslot_id, keyslot in sorted(keyslots.items()):
+        kind = "unbound" if isinstance(keyslot, Keyslot) else keyslot.type
+        output.say(f"  keyslot {keyslot_id} ({kind}) stays")

@@ -1,0 +1,202 @@
+"""A header as a page for people: what ``dump`` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import click
+
+from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.model import (
+    SECTOR_SIZE,
+    AnyKeyslot,
+    CopyState,
+    CryptSegment,
+    Digest,
+    Dynamic,
+    ForeignKdf,
+    Header,
+    Keyslot,
+    KeyslotPriority,
+    Metadata,
+    Pbkdf2Digest,
+    Segment,
+    Token,
+)
+from luksmeta.sizes import format_size
+
+_NAME_WIDTH: Final = 15
+_HEX_BYTES_PER_LINE: Final = 32
+_PRIORITIES: Final = {
+    KeyslotPriority.IGNORE: "ignore: tried only when named",
+    KeyslotPriority.NORMAL: "normal",
+    KeyslotPriority.HIGH: "high: tried first",
+}
+
+_Lines = Iterator[tuple[str, str]]
+
+
+def render(header: Header, name: str, device_size: int) -> str:
+    """The page; ``device_size`` is that of the data's device, in bytes."""
+    metadata = header.metadata
+    sections = [(f"LUKS{metadata.version} volume  {name}", _summary(header))]
+    for segment_id, segment in metadata.segments.items():
+        title = f"Segment {segment_id}  {segment.type}"
+        sections.append((title, _segment(metadata, segment_id, segment, device_size)))
+    for keyslot_id, keyslot in sorted(metadata.keyslots.items()):
+        title = f"Keyslot {keyslot_id}  {_keyslot_title(metadata, keyslot_id, keyslot)}"
+        sections.append((title, _keyslot(keyslot)))
+    for digest_id, digest in sorted(metadata.digests.items()):
+        sections.append((f"Digest {digest_id}  {digest.type}", _digest(digest)))
+    for token_id, token in sorted(metadata.tokens.items()):
+        sections.append((f"Token {token_id}  {token.type}", _token(token)))
+    return "\n\n".join(_section(title, lines) for title, lines in sections)
+
+
+def _section(title: str, lines: Iterable[tuple[str, str]]) -> str:
+    rows = [click.style(_printable(title), bold=True)]
+    for name, value in lines:
+        first, *rest = _printable(value).split("\n")
+        rows.append(f"  {name:{_NAME_WIDTH}} {first}")
+        rows.extend(f"  {'':{_NAME_WIDTH}} {line}" for line in rest)
+    return "\n".join(rows)
+
+
+def _printable(text: str) -> str:
+    """Text from disk without what could steer a terminal."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
+def _summary(header: Header) -> _Lines:
+    metadata = header.metadata
+    yield "UUID", metadata.uuid or "(none)"
+    if isinstance(header, Luks2Header):
+        yield "Label", metadata.label or "(none)"
+        yield "Subsystem", metadata.subsystem or "(none)"
+        yield "Epoch", f"{header.seqid} (seqid: the number of header writes)"
+        yield "Checksum", header.checksum_algorithm
+        yield (
+            "Header copies",
+            "\n".join(_copy(copy, header.loaded.record.hdr_size) for copy in header.copies),
+        )
+    yield "Keyslots area", _keyslots_area(header)
+    yield "Free keyslots", _ranges(set(header.keyslot_ids) - set(metadata.keyslots)) or "(none)"
+    if isinstance(header, Luks2Header):
+        yield "Flags", ", ".join(metadata.config.flags) or "(none)"
+        yield "Requirements", ", ".join(metadata.config.requirements) or "(none)"
+
+
+def _copy(copy: CopyState, size: int) -> str:
+    state = copy.problem or "good"
+    return f"{copy.copy} at {copy.offset:#x}, {format_size(size)}: {state}"
+
+
+def _keyslots_area(header: Header) -> str:
+    area = header.metadata.keyslots_area
+    used = sum(keyslot.area.extent.size for keyslot in header.metadata.keyslots.values())
+    return f"{area} ({format_size(area.size)}, {format_size(used)} in use)"
+
+
+def _ranges(ids: set[int]) -> str:
+    """``0, 2-7`` for {0, 2, …, 7}."""
+    parts: list[list[int]] = []
+    for each in sorted(ids):
+        if parts and parts[-1][-1] == each - 1:
+            parts[-1][1:] = [each]
+        else:
+            parts.append([each])
+    return ", ".join("-".join(str(end) for end in part) for part in parts)
+
+
+def _segment(metadata: Metadata, segment_id: int, segment: Segment, device_size: int) -> _Lines:
+    if isinstance(segment.size, Dynamic):
+        room = device_size - segment.offset
+        left = format_size(room) if room >= 0 else "which lies before it"
+        yield "Data", f"{segment.offset:#x} to the end of the device ({left})"
+    else:
+        end = segment.offset + segment.size
+        yield "Data", f"{segment.offset:#x}..{end:#x} ({format_size(segment.size)})"
+    if isinstance(segment, CryptSegment):
+        key_size = _segment_key_size(metadata, segment_id)
+        key = f", {8 * key_size}-bit key" if key_size else ""
+        yield "Cipher", f"{segment.encryption}{key}"
+        yield "Sectors", f"{segment.sector_size} bytes"
+        yield "IV offset", f"{segment.iv_tweak} (in sectors of {SECTOR_SIZE} bytes)"
+        if segment.integrity:
+            yield "Integrity", segment.integrity
+    found = metadata.digest_of_segment(segment_id)
+    yield "Digest", str(found[0]) if found else "(none)"
+    if segment.flags:
+        yield "Flags", ", ".join(segment.flags)
+
+
+def _segment_key_size(metadata: Metadata, segment_id: int) -> int | None:
+    found = metadata.digest_of_segment(segment_id)
+    keyslots = found[1].keyslots if found else ()
+    return next((metadata.keyslots[keyslot_id].key_size for keyslot_id in keyslots), None)
+
+
+def _keyslot_title(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> str:
+    if not isinstance(keyslot, Keyslot):
+        return keyslot.type
+    found = metadata.digest_of_keyslot(keyslot_id)
+    segments = found[1].segments if found else ()
+    if not segments:
+        return "unbound: opens no segment"
+    noun = "segment" if len(segments) == 1 else "segments"
+    return f"opens {noun} {', '.join(str(segment_id) for segment_id in segments)}"
+
+
+def _keyslot(keyslot: AnyKeyslot) -> _Lines:
+    yield "Key", f"{8 * keyslot.key_size} bits"
+    priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
+    yield "Priority", _PRIORITIES[priority]
+    if not isinstance(keyslot, Keyslot):
+        yield "Area", f"{keyslot.area.extent}, {keyslot.area.type}"
+        return
+    yield "KDF", _kdf(keyslot)
+    yield "Salt", _hex(keyslot.salt)
+    yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.size)})"
+    yield "Area cipher", f"{keyslot.area.encryption}, {8 * keyslot.area.key_size}-bit key"
+    yield "Split", f"{keyslot.af.stripes} stripes, {keyslot.af.hash}"
+
+
+def _kdf(keyslot: Keyslot) -> str:
+    match keyslot.kdf:
+        case Pbkdf2(hash=hash_name, iterations=iterations):
+            return f"pbkdf2-{hash_name}, {iterations} iterations"
+        case Argon2i() | Argon2id() as kdf:
+            memory = format_size(kdf.memory << 10)
+            lanes = "1 lane" if kdf.cpus == 1 else f"{kdf.cpus} lanes"
+            return f"{kdf.name}, {kdf.time} passes over {memory} in {lanes}"
+        case ForeignKdf(type=name):
+            return f"{name} (not known here)"
+
+
+def _digest(digest: Digest) -> _Lines:
+    yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in digest.keyslots) or "(none)"
+    yield "Segments", ", ".join(str(segment_id) for segment_id in digest.segments) or "(none)"
+    if isinstance(digest, Pbkdf2Digest):
+        yield "KDF", f"pbkdf2-{digest.hash}, {digest.iterations} iterations"
+        yield "Salt", _hex(digest.salt)
+        yield "Digest", _hex(digest.digest)
+
+
+def _token(token: Token) -> _Lines:
+    yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in token.keyslots) or "(none)"
+    for name, value in token.as_read.items():
+        if name not in ("type", "keyslots"):
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _hex(data: bytes) -> str:
+    if not data:
+        return "(not readable)"
+    lines = range(0, len(data), _HEX_BYTES_PER_LINE)
+    return "\n".join(data[at : at + _HEX_BYTES_PER_LINE].hex() for at in lines)

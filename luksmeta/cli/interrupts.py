@@ -1,0 +1,61 @@
+"""Ctrl-C that is answered at once, also in the middle of a key derivation.
+
+Python runs its signal handlers between two of its instructions, and a key derivation is one
+instruction that may take minutes, or hours when a hostile header asks for it. So a second thread
+listens for the signal and ends the process when the main thread does not answer in time. Nothing
+is lost by that: no command has written anything while it derives a key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Final
+
+PATIENCE_SECONDS: Final = 0.5
+_STATUS: Final = 130
+
+
+@contextlib.contextmanager
+def answered_at_once() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, or, where it cannot, ends the process half a second later.
+
+    Does nothing outside the main thread, where no signal handler can be set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    answered = threading.Event()
+    before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    before = signal.signal(signal.SIGINT, lambda *_: _answer(answered))
+    watcher = threading.Thread(target=_watch, args=(reader, answered), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(before_fd)
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _answer(answered: threading.Event) -> None:
+    answered.set()
+    raise KeyboardInterrupt
+
+
+def _watch(reader: socket.socket, answered: threading.Event) -> None:
+    while received := reader.recv(1):
+        if received[0] == signal.SIGINT and not answered.wait(PATIENCE_SECONDS):
+            with contextlib.suppress(OSError):
+                sys.stderr.write("luksmeta: error: interrupted\n")
+                sys.stderr.flush()
+            os._exit(_STATUS)

@@ -1,0 +1,307 @@
+"""Keyslots: ``add-key``, ``change-key``, ``convert-key``, ``remove-key``, ``kill-slot``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Final
+
+import click
+
+from luksmeta import key_management
+from luksmeta.cli import output, prompt
+from luksmeta.cli.options import (
+    KeyBits,
+    NewKeyOptions,
+    PbkdfOptions,
+    UnlockOptions,
+    VolumeOptions,
+    dry_run_option,
+    json_option,
+    new_key_options,
+    pbkdf_options,
+    unlock_options,
+    volume_options,
+)
+from luksmeta.cli.unlocking import (
+    open_header_for,
+    read_volume_key,
+    unlock,
+    unlock_keeping_passphrase,
+)
+from luksmeta.errors import KeyslotError, KeyslotNotFoundError, PassphraseError, UnsupportedError
+from luksmeta.kdf.pbkdf import Pbkdf
+from luksmeta.unlocked_volume import UnlockedVolume
+from luksmeta.volume import Volume
+
+_LAST: Final = "the last keyslot that opens the volume; its data will be lost for good"
+
+
+@click.command("add-key")
+@volume_options
+@unlock_options
+@new_key_options
+@click.option(
+    "--new-key-slot",
+    type=int,
+    metavar="N",
+    help="The new keyslot's id; then -S names the one that unlocks.",
+)
+@click.option("--priority", type=click.Choice(["ignore", "normal", "high", "prefer"]))
+@pbkdf_options
+@click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
+@click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
+@json_option
+@dry_run_option
+def add_key_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    new_key: NewKeyOptions,
+    kdf: PbkdfOptions,
+    new_key_slot: int | None,
+    priority: str | None,
+    keyslot_cipher: str | None,
+    keyslot_key_size: int | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Give another passphrase a keyslot. -S names the new keyslot, as in cryptsetup."""
+    named = key.key_slot if new_key_slot is None else new_key_slot
+    tried = None if new_key_slot is None else key.key_slot
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        if named is not None:
+            key_management.require_free(opened.header, named)
+        unlocked = stack.enter_context(unlock(opened, key, keyslot=tried))
+        passphrase = stack.enter_context(
+            prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
+        )
+        with output.waiting("Deriving the new key"):
+            added = unlocked.add_keyslot(
+                passphrase,
+                keyslot=named,
+                priority=priority,
+                pbkdf=_costs(opened, kdf),
+                hash=kdf.hash,
+                encryption=keyslot_cipher,
+                area_key_size=keyslot_key_size,
+            )
+        _report(opened, f"keyslot {added} added", added, as_json=as_json, dry_run=dry_run)
+
+
+@click.command("change-key")
+@volume_options
+@unlock_options
+@new_key_options
+@pbkdf_options
+@click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
+@click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
+@json_option
+@dry_run_option
+def change_key_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    new_key: NewKeyOptions,
+    kdf: PbkdfOptions,
+    keyslot_cipher: str | None,
+    keyslot_key_size: int | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Give a keyslot another passphrase. The old one, or -S, says which.
+
+    The new key is written to a free place before the old one is wiped. LUKS1 keyslots move to
+    another id by that, unless -S names the keyslot.
+    """
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        unlocked, keyslot = _unlocked_keyslot(stack, opened, key)
+        passphrase = stack.enter_context(
+            prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
+        )
+        with output.waiting("Deriving the new key"):
+            changed = unlocked.change_keyslot(
+                keyslot,
+                passphrase,
+                pbkdf=_costs(opened, kdf),
+                hash=kdf.hash,
+                encryption=keyslot_cipher,
+                area_key_size=keyslot_key_size,
+                keep_id=key.key_slot is not None,
+            )
+        text = f"keyslot {keyslot} changed"
+        if changed != keyslot:
+            text += f"; it is keyslot {changed} now"
+        _report(opened, text, changed, as_json=as_json, dry_run=dry_run)
+
+
+@click.command("convert-key")
+@volume_options
+@unlock_options
+@pbkdf_options
+@click.option("--keyslot-cipher", help="Encrypts the keyslot; default: the data's.")
+@click.option("--keyslot-key-size", type=KeyBits(), help="The key of that cipher.")
+@json_option
+@dry_run_option
+def convert_key_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    kdf: PbkdfOptions,
+    keyslot_cipher: str | None,
+    keyslot_key_size: int | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Give a LUKS2 keyslot another KDF or cipher.
+
+    Its passphrase stays.
+    """
+    if key.volume_key_file is not None:
+        raise click.UsageError("convert-key needs the keyslot's passphrase, not the volume key")
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        if opened.version == 1:
+            raise UnsupportedError(f"{volume.header_file}: LUKS1 keyslots know PBKDF2 only")
+        unlocked, passphrase = unlock_keeping_passphrase(opened, key, keyslot=key.key_slot)
+        stack.enter_context(passphrase)
+        stack.enter_context(unlocked)
+        keyslot = _keyslot_of(unlocked)
+        with output.waiting("Deriving the new key"):
+            unlocked.change_keyslot(
+                keyslot,
+                passphrase,
+                pbkdf=_costs(opened, kdf),
+                hash=kdf.hash,
+                encryption=keyslot_cipher,
+                area_key_size=keyslot_key_size,
+            )
+        _report(opened, f"keyslot {keyslot} converted", keyslot, as_json=as_json, dry_run=dry_run)
+
+
+@click.command("remove-key")
+@volume_options
+@unlock_options
+@json_option
+@dry_run_option
+def remove_key_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Remove the keyslot that a passphrase opens.
+
+    Its area is wiped.
+    """
+    if key.volume_key_file is not None:
+        raise click.UsageError("remove-key needs the passphrase to remove; see kill-slot")
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        unlocked = stack.enter_context(unlock(opened, key, keyslot=key.key_slot))
+        keyslot = _keyslot_of(unlocked)
+        _remove(opened, keyslot, volume, as_json=as_json, dry_run=dry_run)
+
+
+@click.command("kill-slot")
+@volume_options
+@click.argument("keyslot", type=int, metavar="N")
+@unlock_options
+@json_option
+@dry_run_option
+def kill_slot_command(
+    *,
+    volume: VolumeOptions,
+    keyslot: int,
+    key: UnlockOptions,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Remove keyslot N, and wipe its area.
+
+    A passphrase of another keyslot must be given, to prove that the volume can still be opened;
+    with -q it may be missing.
+    """
+    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
+        if keyslot not in opened.header.keyslot_ids:
+            raise KeyslotNotFoundError(
+                f"keyslot {keyslot}: ids go from 0 to {opened.header.keyslot_ids.stop - 1} here"
+            )
+        opened.metadata.keyslot(keyslot)
+        _prove_other_way_in(opened, keyslot, volume, key)
+        _remove(opened, keyslot, volume, as_json=as_json, dry_run=dry_run)
+
+
+def _prove_other_way_in(
+    opened: Volume, keyslot: int, volume: VolumeOptions, key: UnlockOptions
+) -> None:
+    """Unlock with another keyslot, or with the last one itself (src/cryptsetup.c luksKillSlot)."""
+    if key.volume_key_file is not None:
+        size = opened.metadata.volume_key_size
+        with read_volume_key(key.volume_key_file, size) as volume_key:
+            opened.unlock(volume_key=volume_key).close()
+        return
+    if volume.batch_mode and key.key_file is None:
+        given = None if prompt.is_interactive() else prompt.try_line()
+        if given is None:
+            return
+    else:
+        given = prompt.read_passphrase("Passphrase of another keyslot", key.source)
+    others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
+    with given, output.waiting("Deriving the key"):
+        for other in others:
+            try:
+                opened.unlock(given, keyslot=other, limits=key.limits).close()
+            except PassphraseError:
+                continue
+            return
+    raise PassphraseError(
+        f"{volume.header_file}: the passphrase opens no keyslot that would remain", tried=others
+    )
+
+
+def _remove(
+    opened: Volume, keyslot: int, volume: VolumeOptions, *, as_json: bool, dry_run: bool
+) -> None:
+    if opened.metadata.bound_keyslots == (keyslot,) and not dry_run:
+        prompt.confirm(
+            f"{volume.header_file}: keyslot {keyslot} is {_LAST}", batch_mode=volume.batch_mode
+        )
+    opened.remove_keyslot(keyslot, allow_last=True)
+    _report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
+
+
+def _costs(opened: Volume, kdf: PbkdfOptions) -> Pbkdf:
+    if opened.version == 1 and kdf.pbkdf not in (None, "pbkdf2"):
+        raise UnsupportedError(f"keyslot: --pbkdf {kdf.pbkdf}, LUKS1 knows pbkdf2 only")
+    header_hash = key_management.header_hash(opened.metadata)
+    return kdf.choose(version=opened.version, hash_name=kdf.hash or header_hash)
+
+
+def _unlocked_keyslot(
+    stack: ExitStack, opened: Volume, key: UnlockOptions
+) -> tuple[UnlockedVolume, int]:
+    """The volume unlocked, and the keyslot that is meant; with the volume key, -S must name it."""
+    if key.volume_key_file is not None and key.key_slot is None:
+        raise click.UsageError("with --volume-key-file, -S must name the keyslot")
+    if key.key_slot is not None:
+        opened.metadata.keyslot(key.key_slot)
+    unlocked = stack.enter_context(unlock(opened, key, keyslot=key.key_slot))
+    return unlocked, _keyslot_of(unlocked) if key.key_slot is None else key.key_slot
+
+
+def _keyslot_of(unlocked: UnlockedVolume) -> int:
+    if unlocked.keyslot is None:
+        raise KeyslotError("no keyslot was opened")
+    return unlocked.keyslot
+
+
+def _report(opened: Volume, text: str, keyslot: int, *, as_json: bool, dry_run: bool) -> None:
+    if dry_run:
+        output.say_plans(opened.written, as_json=as_json)
+    elif as_json:
+        output.say_json({"keyslot": keyslot})
+    else:
+        output.say(f"{opened.header_storage.name}: {text}")

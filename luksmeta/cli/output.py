@@ -1,0 +1,190 @@
+"""What commands print: errors and warnings, JSON, progress, write plans."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from luksmeta.errors import (
+    ChecksumError,
+    KeyslotsAreaFullError,
+    LuksError,
+    NotLuksError,
+    PassphraseError,
+    RequirementError,
+    ResourceLimitError,
+    StorageBusyError,
+    StoragePermissionError,
+)
+from luksmeta.write_plan import WritePlan
+
+if TYPE_CHECKING:
+    from luksmeta.model import Header
+
+_QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
+
+_HINTS: Final[dict[type[LuksError], str]] = {
+    NotLuksError: "if the header lies in another file, name it with --header",
+    ChecksumError: "restore-header can bring back a header backup",
+    PassphraseError: "dump shows the keyslots; a key file's newline counts",
+    KeyslotsAreaFullError: "remove-key or kill-slot makes room",
+    RequirementError: "cryptsetup can finish or repair it",
+    ResourceLimitError: "--max-memory raises the memory limit",
+    StoragePermissionError: "check the file's owner and mode",
+    StorageBusyError: "try again when the other program has finished",
+}
+
+
+@dataclass
+class Session:
+    """What is known of the command that runs: whether it logs, and the file that it is about."""
+
+    debug: bool = False
+    file: str | None = None
+
+
+session = Session()
+
+
+def error(text: str, *, hint: str | None = None) -> None:
+    """One line on standard error; with --debug the traceback of the current exception before it."""
+    if session.debug:
+        traceback.print_exc(file=sys.stderr)
+    if session.file is not None and session.file not in text:
+        text = f"{session.file}: {text}"
+    line = " ".join(text.split())
+    click.echo(f"luksmeta: error: {line}" + (f" ({hint})" if hint else ""), err=True)
+
+
+def warning(text: str) -> None:
+    """One line on standard error."""
+    click.echo(f"luksmeta: warning: {text}", err=True)
+
+
+def log(text: str) -> None:
+    """One line on standard error, with --debug only."""
+    if session.debug:
+        click.echo(f"luksmeta: debug: {text}", err=True)
+
+
+def hint(failure: LuksError) -> str | None:
+    """What to do next about an error, where that is known."""
+    if isinstance(failure, StorageBusyError) and "exists" in str(failure):
+        return "nothing is overwritten; choose another name"
+    return next((text for kind, text in _HINTS.items() if isinstance(failure, kind)), None)
+
+
+def say(text: str) -> None:
+    """A result for people, on standard output."""
+    click.echo(text)
+
+
+def say_json(document: Mapping[str, object]) -> None:
+    """A result for programs: one JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+
+
+def say_plans(plans: Iterable[WritePlan], *, as_json: bool) -> None:
+    """What a dry run would have written, and where."""
+    steps = [{"change": plan.what, **step} for plan in plans for step in plan.describe()]
+    say_steps(steps, as_json=as_json)
+
+
+def say_steps(steps: Sequence[Mapping[str, int | str]], *, as_json: bool) -> None:
+    """The steps of a write plan that was not carried out."""
+    if as_json:
+        say_json({"plan": steps})
+        return
+    say("Nothing was written. The write plan:")
+    for step in steps:
+        if step["step"] == "barrier":
+            say("  barrier")
+            continue
+        offset = f"{step['offset']:#12x}" if "offset" in step else " " * 12
+        say(f"  {step['step']:8} {offset} {step['length']:>12} bytes  {step['what']}")
+
+
+def warn_about_copies(name: str, header: Header) -> None:
+    """Say which header copy of the file is damaged; nothing is repaired by reading."""
+    for copy in header.copies:
+        if copy.problem:
+            warning(f"{name}: {copy.copy} header copy at {copy.offset:#x}: {copy.problem}")
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal's standard error, once the work takes long enough to need one.
+
+    Gives a function to call with the bytes done and the bytes to do.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    bar = _Bar(what)
+    try:
+        yield bar.update
+    finally:
+        bar.close()
+
+
+class _Bar:
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._started = time.monotonic()
+        self._stack = contextlib.ExitStack()
+        self._show: Callable[[int, int], None] | None = None
+
+    def update(self, done: int, total: int) -> None:
+        if self._show is None:
+            if time.monotonic() - self._started < _QUIET_SECONDS:
+                return
+            self._show = self._opened(total)
+        self._show(done, total)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def _opened(self, total: int) -> Callable[[int, int], None]:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        bar = self._stack.enter_context(
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(binary_units=True),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+        )
+        task = bar.add_task(self._what, total=total)
+        return lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner on a terminal's standard error while a key is derived."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{what} …"):
+        yield

@@ -1,0 +1,119 @@
+"""The root command: finds the others when they are called for, and turns errors into statuses."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+from typing import Final
+
+import click
+
+import luksmeta
+from luksmeta.cli import interrupts, output
+from luksmeta.errors import LuksError
+
+INTERRUPTED: Final = 130
+WRONG_ARGUMENTS: Final = 1
+
+# Every command by its family's module, in the order of the help.
+_FAMILIES: Final = {
+    "luksmeta.cli.creation": ("format",),
+    "luksmeta.cli.inspection": ("dump", "unlock"),
+    "luksmeta.cli.data": ("read", "write"),
+    "luksmeta.cli.keyslots": ("add-key", "change-key", "convert-key", "remove-key", "kill-slot"),
+    "luksmeta.cli.settings": ("config", "volume-key"),
+    "luksmeta.cli.backups": ("backup-header", "restore-header", "erase"),
+    "luksmeta.cli.completion": ("completion",),
+}
+_FAMILY_OF: Final = {name: module for module, names in _FAMILIES.items() for name in names}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when that command is called or described."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order of the help."""
+        return list(_FAMILY_OF)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in _FAMILY_OF:
+            return None
+        module = importlib.import_module(_FAMILY_OF[cmd_name])
+        command = getattr(module, cmd_name.replace("-", "_") + "_command")
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{cmd_name} is no command")
+        return command
+
+
+_EPILOG = """\b
+A first volume, without root:
+  luksmeta format secret.img --size 64M
+  luksmeta write secret.img -i data.tar
+  luksmeta add-key secret.img
+  luksmeta dump secret.img
+  luksmeta read secret.img -o copy.tar --length SIZE
+
+\b
+Exit status: 0 done; 1 wrong arguments, or the request makes no sense for this
+volume; 2 no permission, or no keyslot opens with this passphrase; 3 out of
+memory or over a limit; 4 not a LUKS volume, damaged, too small, or an I/O error;
+5 busy, or already there; 130 interrupted.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.version_option(luksmeta.__version__, prog_name="luksmeta")
+def root() -> None:
+    """LUKS1 and LUKS2 volumes in files and devices, without root, kernel or device-mapper.
+
+    IMAGE is a file or a block device. What is written here, cryptsetup and the Linux kernel open,
+    and the other way round. Passphrases are asked for on a terminal; otherwise they are the first
+    lines of standard input, or come from --key-file. Sizes are bytes, or have a unit: 64M, 1G.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status of the command line ``arguments``."""
+    output.session = output.Session(debug="--debug" in arguments)
+    if hasattr(signal, "SIGPIPE"):
+        # "luksmeta read … | head" ends like any other filter; Python would raise an error.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        with interrupts.answered_at_once():
+            return _status(root.main(arguments, prog_name="luksmeta", standalone_mode=False))
+    except (KeyboardInterrupt, click.Abort):
+        output.error("interrupted")
+        return INTERRUPTED
+    except click.ClickException as error:
+        output.session.file = None
+        output.error(error.format_message(), hint=_usage(error))
+        return WRONG_ARGUMENTS
+    except LuksError as error:
+        output.error(str(error), hint=output.hint(error))
+        return error.exit_status
+    except ValueError as error:
+        output.error(str(error))
+        return WRONG_ARGUMENTS
+    except MemoryError:
+        output.error("out of memory")
+        return 3
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        output.error(f"{name}{(error.strerror or str(error)).lower()}")
+        return 2 if isinstance(error, PermissionError) else 4
+
+
+def _status(result: object) -> int:
+    """What click gives back: an exit status from --help and the like, else nothing."""
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> str | None:
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"see {error.ctx.command_path} --help"
+    return None

@@ -1,0 +1,134 @@
+"""``config`` and ``volume-key``."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from typing import Final
+
+import click
+
+from luksmeta.cli import output, prompt
+from luksmeta.cli.options import (
+    UnlockOptions,
+    VolumeOptions,
+    dry_run_option,
+    json_option,
+    unlock_options,
+    volume_options,
+)
+from luksmeta.cli.unlocking import open_header_for, unlock
+from luksmeta.storage import FileStorage
+
+# lib/luks2/luks2_json_metadata.c persistent_flags
+FLAGS: Final = (
+    "allow-discards",
+    "same-cpu-crypt",
+    "submit-from-crypt-cpus",
+    "no-journal",
+    "no-read-workqueue",
+    "no-write-workqueue",
+    "high_priority",
+)
+
+
+@click.command("config")
+@volume_options
+@click.option("--label", help="LUKS2: up to 47 bytes; empty removes it.")
+@click.option("--subsystem", help="LUKS2: up to 47 bytes; empty removes it.")
+@click.option("--uuid", help="Another UUID.")
+@click.option("-S", "--key-slot", type=int, metavar="N", help="The keyslot of --priority.")
+@click.option(
+    "--priority",
+    type=click.Choice(["ignore", "normal", "high", "prefer"]),
+    help="LUKS2: when keyslot -S is tried; prefer is high.",
+)
+@click.option(
+    "--persistent-flags",
+    metavar="FLAG[,FLAG]…",
+    help=f"LUKS2: all flags; empty removes them. {', '.join(FLAGS)}.",
+)
+@json_option
+@dry_run_option
+def config_command(
+    *,
+    volume: VolumeOptions,
+    label: str | None,
+    subsystem: str | None,
+    uuid: str | None,
+    key_slot: int | None,
+    priority: str | None,
+    persistent_flags: str | None,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    """Set a label, UUID, keyslot priority or flags. What is not named stays as it is."""
+    flags = None if persistent_flags is None else _flags(persistent_flags)
+    if (priority is None) != (key_slot is None):
+        raise click.UsageError("--priority and -S/--key-slot need each other")
+    if uuid is not None:
+        uuid = str(uuids.UUID(uuid))
+    has_settings = any(each is not None for each in (label, subsystem, uuid, flags))
+    if not has_settings and priority is None:
+        raise click.UsageError("nothing to set")
+    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
+        if has_settings:
+            opened.configure(uuid=uuid, label=label, subsystem=subsystem, flags=flags)
+        if key_slot is not None and priority is not None:
+            opened.set_priority(key_slot, priority)
+        if dry_run:
+            output.say_plans(opened.written, as_json=as_json)
+        elif as_json:
+            metadata = opened.metadata
+            output.say_json(
+                {
+                    "uuid": metadata.uuid,
+                    "label": metadata.label,
+                    "subsystem": metadata.subsystem,
+                    "flags": list(metadata.config.flags),
+                }
+            )
+
+
+@click.command("volume-key")
+@volume_options
+@unlock_options
+@click.option("-o", "--output", "output_file", metavar="FILE", help="A new file, mode 0600.")
+@json_option
+def volume_key_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    output_file: str | None,
+    as_json: bool,
+) -> None:
+    """The raw volume key into a file, or in hex on the terminal.
+
+    Whoever has the volume key reads the volume, also after every passphrase has been changed.
+    """
+    with open_header_for(volume) as opened:
+        if output_file is None:
+            prompt.confirm(
+                f"{volume.header_file}: the volume key will be shown", batch_mode=volume.batch_mode
+            )
+        with unlock(opened, key, keyslot=key.key_slot) as unlocked:
+            secret = unlocked.volume_key
+            if output_file is not None:
+                with FileStorage.create(output_file) as file:
+                    file.resize(len(secret))
+                    file.write_at(0, secret.view())
+                    file.flush()
+            if as_json:
+                shown = {} if output_file else {"volume_key": secret.view().hex()}
+                output.say_json({"key_size": len(secret), "keyslot": unlocked.keyslot, **shown})
+            elif output_file is not None:
+                output.say(f"{output_file}: volume key of {8 * len(secret)} bits")
+            else:
+                output.say(secret.view().hex())
+
+
+def _flags(text: str) -> tuple[str, ...]:
+    flags = tuple(flag.strip() for flag in text.split(",") if flag.strip())
+    for flag in flags:
+        if flag not in FLAGS:
+            raise click.UsageError(f"persistent flag {flag!r} is none of {', '.join(FLAGS)}")
+    return flags

@@ -1,0 +1,66 @@
+"""Opening and unlocking for the commands that need it."""
+
+from __future__ import annotations
+
+from luksmeta.cli import output, prompt
+from luksmeta.cli.options import UnlockOptions, VolumeOptions
+from luksmeta.cli.prompt import KeyFile
+from luksmeta.errors import PassphraseError
+from luksmeta.secret import SecretBytes
+from luksmeta.unlocked_volume import UnlockedVolume
+from luksmeta.volume import Volume
+from luksmeta.volume import open as open_volume
+
+
+def open_for(volume: VolumeOptions, *, writable: bool = False, dry_run: bool = False) -> Volume:
+    """The volume with its data; damaged header copies are warned of."""
+    opened = open_volume(volume.image, header=volume.header, writable=writable, dry_run=dry_run)
+    output.warn_about_copies(volume.header_file, opened.header)
+    return opened
+
+
+def open_header_for(
+    volume: VolumeOptions, *, writable: bool = False, dry_run: bool = False
+) -> Volume:
+    """The volume by its header alone: a detached header's data need not be there."""
+    opened = open_volume(volume.header_file, writable=writable, dry_run=dry_run)
+    output.warn_about_copies(volume.header_file, opened.header)
+    return opened
+
+
+def read_volume_key(path: str, size: int | None) -> SecretBytes:
+    """The raw volume key in a file: its first ``size`` bytes, or all of it."""
+    return KeyFile(path, 0, size).read()
+
+
+def unlock(volume: Volume, key: UnlockOptions, *, keyslot: int | None) -> UnlockedVolume:
+    """The volume unlocked as the options say; on a terminal the passphrase is asked for again."""
+    if key.volume_key_file is not None:
+        with read_volume_key(key.volume_key_file, volume.metadata.volume_key_size) as volume_key:
+            return volume.unlock(volume_key=volume_key)
+    unlocked, passphrase = unlock_keeping_passphrase(volume, key, keyslot=keyslot)
+    passphrase.wipe()
+    return unlocked
+
+
+def unlock_keeping_passphrase(
+    volume: Volume, key: UnlockOptions, *, keyslot: int | None
+) -> tuple[UnlockedVolume, SecretBytes]:
+    """The same, together with the passphrase, which the caller wipes."""
+    tries = key.tries if key.source is None and prompt.is_interactive() else 1
+    for left in reversed(range(tries)):
+        passphrase = prompt.read_passphrase(
+            f"Passphrase for {volume.data_storage.name}", key.source
+        )
+        try:
+            with output.waiting("Deriving the key"):
+                return volume.unlock(passphrase, keyslot=keyslot, limits=key.limits), passphrase
+        except PassphraseError as error:
+            passphrase.wipe()
+            if not left:
+                raise
+            output.warning(str(error))
+        except BaseException:
+            passphrase.wipe()
+            raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,80 @@
+"""Traces of what a device holds already: file systems, partition tables, other formats.
+
+A short table for the question "is there something that formatting would destroy?", no full probe.
+Magics and offsets are from the formats' own definitions (Linux: include/uapi/linux/magic.h and the
+file systems' headers; libblkid's probers agree).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from luksmeta.storage import Storage
+
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A magic found at ``offset``, in bytes from the device's start."""
+
+    name: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.offset:#x}"
+
+
+_SIGNATURES: Final = (
+    ("LUKS header", 0, b"LUKS\xba\xbe"),
+    *(("LUKS2 secondary header", 1 << exponent, b"SKUL\xba\xbe") for exponent in range(14, 23)),
+    ("BitLocker volume", 3, b"-FVE-FS-"),
+    ("bcache device", 4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
+    ("btrfs file system", 0x10040, b"_BHRfS_M"),
+    ("EROFS file system", 1024, bytes.fromhex("e2e1f5e0")),
+    ("exFAT file system", 3, b"EXFAT   "),
+    ("ext2/3/4 file system", 1024 + 56, bytes.fromhex("53ef")),
+    ("f2fs file system", 1024, bytes.fromhex("1020f5f2")),
+    ("FAT file system", 0x36, b"FAT1"),
+    ("FAT file system", 0x52, b"FAT32"),
+    ("ISO 9660 file system", 0x8001, b"CD001"),
+    ("LVM2 physical volume", 512, b"LABELONE"),
+    ("NTFS file system", 3, b"NTFS    "),
+    ("RAID member (md 1.1)", 0, bytes.fromhex("fc4e2ba9")),
+    ("RAID member (md 1.2)", 4096, bytes.fromhex("fc4e2ba9")),
+    ("SquashFS file system", 0, b"hsqs"),
+    ("swap space", 4096 - 10, b"SWAPSPACE2"),
+    ("XFS file system", 0, b"XFSB"),
+    ("GPT partition table", 512, b"EFI PART"),
+    ("GPT partition table", 4096, b"EFI PART"),
+)
+_BOOT_SECTOR: Final = ("boot sector or MBR partition table", 510, b"\x55\xaa")
+
+
+def find_signatures(storage: Storage) -> tuple[Signature, ...]:
+    """Every known magic that lies at its place, a boot sector's only when it is alone."""
+    found = tuple(
+        Signature(name, offset)
+        for name, offset, magic in _SIGNATURES
+        if _lies_at(storage, offset, magic)
+    )
+    name, offset, magic = _BOOT_SECTOR
+    if not found and _lies_at(storage, offset, magic):
+        return (Signature(name, offset),)
+    return found
+
+
+def first_data(storage: Storage, end: int) -> int | None:
+    """The offset of the first byte before ``end`` that is not zero; None when all are."""
+    end = min(end, storage.size)
+    for offset in range(0, end, _CHUNK):
+        data = storage.read_at(offset, min(_CHUNK, end - offset))
+        rest = data.lstrip(b"\0")
+        if rest:
+            return offset + len(data) - len(rest)
+    return None
+
+
+def _lies_at(storage: Storage, offset: int, magic: bytes) -> bool:
+    return offset + len(magic) <= storage.size and storage.read_at(offset, len(magic)) == magic

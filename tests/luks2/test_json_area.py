@@ -1,0 +1,232 @@
+"""The JSON document <-> the model: nothing is lost, nothing moves, nothing unknown is dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import luksmeta
+from luksmeta import MemoryStorage, Volume
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.luks2.json_area import to_document, to_metadata
+from luksmeta.model import (
+    ForeignDigest,
+    ForeignKdf,
+    ForeignKeyslot,
+    ForeignSegment,
+    JsonObject,
+    KeyslotPriority,
+)
+from luksmeta.storage import FileStorage
+from tests.builders import FIRST, KDF, SECOND, THIRD, VOLUME_KEY, document_of, image, with_document
+from tests.corpus import Corpus, corpus_images
+from tests.defects.documents import Document
+from tests.defects.oddities import ODDITIES, Oddity
+
+_AREA = 128 << 10
+
+
+def _text(document: JsonObject) -> str:
+    """Equal texts are equal documents with their members in equal order."""
+    return json.dumps(document)
+
+
+def _through_the_model(document: Document) -> JsonObject:
+    return to_document(to_metadata(document, uuid="", label="", subsystem=""))
+
+
+@pytest.mark.parametrize(
+    "name", [each.name for each in corpus_images() if each.version == 2 and each.valid]
+)
+def test_the_document_of_a_real_image_comes_back_in_order(corpus: Corpus, name: str) -> None:
+    with FileStorage(corpus(name)) as storage:
+        header = Luks2Header.read(storage)
+    assert _text(to_document(header.metadata)) == _text(header.document)
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=lambda oddity: oddity.name)
+def test_an_odd_document_comes_back_in_order(oddity: Oddity) -> None:
+    assert _text(_through_the_model(oddity.document())) == _text(oddity.document())
+
+
+def test_what_is_unknown_or_makes_no_sense_becomes_foreign() -> None:
+    document = _rich_document()
+    document["keyslots"]["1"]["kdf"] = {"type": "scrypt", "salt": 7}
+    document["keyslots"]["0"]["priority"] = "often"
+    document["digests"]["0"]["salt"] = "*"
+    metadata = to_metadata(document, uuid="", label="", subsystem="")
+    assert isinstance(metadata.keyslots[7], ForeignKeyslot)
+    assert isinstance(metadata.segments[1], ForeignSegment)
+    assert isinstance(metadata.digests[0], ForeignDigest)
+    assert getattr(metadata.keyslots[1], "kdf", None) == ForeignKdf("scrypt")
+    assert metadata.keyslots[0].priority is KeyslotPriority.IGNORE
+
+
+# Changes keep what they do not know
+
+Change = Callable[[Volume], object]
+
+
+def _rich_document() -> Document:
+    """Two keyslots that open, one of another type, room for one more, a token, two segments."""
+    document = document_of(image("luks2", (FIRST, SECOND)))
+    end = int(document["segments"]["0"]["offset"])
+    document["keyslots"]["7"] = {
+        "type": "acme",
+        "key_size": 1,
+        "area": {"type": "blob", "offset": str(end - _AREA), "size": str(_AREA)},
+    }
+    document["segments"]["0"]["size"] = "4096"
+    document["segments"]["1"] = {"type": "acme", "offset": str(end + 4096), "size": "512"}
+    document["tokens"]["5"] = {"type": "acme", "keyslots": ["1", "0"], "pin": {"tries": 3}}
+    return document
+
+
+def _add(volume: Volume) -> None:
+    with volume.unlock(volume_key=VOLUME_KEY) as unlocked:
+        unlocked.add_keyslot(THIRD, pbkdf=KDF)
+
+
+def _change(keyslot: int) -> Change:
+    def change(volume: Volume) -> None:
+        with volume.unlock(volume_key=VOLUME_KEY) as unlocked:
+            unlocked.change_keyslot(keyslot, THIRD, pbkdf=KDF)
+
+    return change
+
+
+_CHANGES: dict[str, Change] = {
+    "add": _add,
+    "change moving the area": _change(0),
+    "remove": lambda volume: volume.remove_keyslot(1),
+    "raise priority": lambda volume: volume.set_priority(0, "high"),
+    "label": lambda volume: volume.configure(label="a label"),
+    "flags": lambda volume: volume.configure(flags=("allow-discards",)),
+    "no flags": lambda volume: volume.configure(flags=()),
+    "erase": lambda volume: volume.erase(),
+}
+_PLACES = (
+    (),
+    ("keyslots", "0"),
+    ("keyslots", "0", "area"),
+    ("keyslots", "0", "af"),
+    ("keyslots", "1"),
+    ("keyslots", "7"),
+    ("keyslots", "7", "area"),
+    ("tokens", "5"),
+    ("tokens", "5", "pin"),
+    ("segments", "0"),
+    ("segments", "1"),
+    ("digests", "0"),
+    ("config",),
+    ("config", "requirements"),
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=3,
+)
+_UNKNOWN = st.dictionaries(st.text(max_size=5).map(lambda name: f"x-{name}"), _JSON, max_size=2)
+
+
+def _at(document: Any, place: tuple[str, ...]) -> dict[str, Any] | None:  # noqa: ANN401 - JSON
+    for name in place:
+        document = document.get(name)
+        if document is None:
+            return None
+    found: dict[str, Any] = document
+    return found
+
+
+def _unknown_members(document: Document) -> dict[tuple[str, ...], str]:
+    """What was planted, by place, in its order."""
+    return {
+        place: _text({name: value for name, value in members.items() if name.startswith("x-")})
+        for place in _PLACES
+        if (members := _at(document, place)) is not None
+    }
+
+
+def _changed(document: Document, *changes: Change) -> Document:
+    storage = MemoryStorage(with_document(image("luks2", (FIRST, SECOND)), document))
+    with luksmeta.open(storage, writable=True) as volume:
+        for change in changes:
+            change(volume)
+    return document_of(bytes(storage.data))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.data())
+def test_unknown_members_anywhere_survive_every_change(data: st.DataObject) -> None:
+    document = _rich_document()
+    document["config"]["requirements"] = {}
+    for place in _PLACES:
+        members = _at(document, place)
+        assert members is not None
+        members.update(data.draw(_UNKNOWN))
+    names = data.draw(st.lists(st.sampled_from(sorted(_CHANGES)), min_size=1, unique=True))
+    names.sort(key=list(_CHANGES).index)
+    after = _unknown_members(_changed(document, *(_CHANGES[name] for name in names[:3])))
+    before = _unknown_members(document)
+    assert after == {place: before[place] for place in after}
+    assert {place for place in before if place[:1] != ("keyslots",)} <= set(after)
+
+
+def test_a_keyslot_overwritten_in_place_keeps_its_unknown_members() -> None:
+    document = _rich_document()
+    document["keyslots"]["0"]["x-note"] = {"by": "acme"}
+    after = _changed(document, _add, _change(0))
+    assert after["keyslots"]["0"]["x-note"] == {"by": "acme"}
+    assert after["keyslots"]["0"]["area"] == document["keyslots"]["0"]["area"]
+    assert after["keyslots"]["0"]["kdf"]["salt"] != document["keyslots"]["0"]["kdf"]["salt"]
+
+
+@pytest.mark.parametrize("name", sorted(set(_CHANGES) - {"erase", "remove"}))
+def test_an_undecodable_salt_is_kept_by_every_change(name: str) -> None:
+    document = _rich_document()
+    document["keyslots"]["1"]["kdf"]["salt"] = "*"
+    after = _changed(document, _CHANGES[name], lambda volume: volume.set_priority(1, "ignore"))
+    assert after["keyslots"]["1"]["kdf"]["salt"] == "*"
+    assert after["keyslots"]["1"]["priority"] == 0
+
+
+def test_an_undecodable_digest_is_kept_when_its_keyslots_change() -> None:
+    document = _rich_document()
+    document["digests"]["0"]["digest"] = "*"
+    after = _changed(document, lambda volume: volume.remove_keyslot(1))
+    assert after["digests"]["0"] == {**document["digests"]["0"], "keyslots": ["0"]}
+
+
+def test_a_removed_keyslot_leaves_its_tokens_without_it() -> None:
+    after = _changed(_rich_document(), lambda volume: volume.remove_keyslot(1))
+    assert after["tokens"]["5"] == {"type": "acme", "keyslots": ["0"], "pin": {"tries": 3}}
+    assert list(after["keyslots"]) == ["0", "7"]
+
+
+def test_normal_priority_is_written_as_no_member() -> None:
+    after = _changed(
+        _rich_document(),
+        lambda volume: volume.set_priority(0, "high"),
+        lambda volume: volume.set_priority(0, "normal"),
+    )
+    assert after == _rich_document()
+
+
+def test_a_new_keyslot_has_its_members_in_cryptsetups_order() -> None:
+    keyslot = _changed(_rich_document(), _add)["keyslots"]["2"]
+    assert list(keyslot) == ["type", "key_size", "af", "area", "kdf"]
+    assert list(keyslot["af"]) == ["type", "stripes", "hash"]
+    assert list(keyslot["area"]) == ["type", "offset", "size", "encryption", "key_size"]
+    assert list(keyslot["kdf"]) == ["type", "hash", "iterations", "salt"]
+
+
+def test_config_numbers_with_leading_zeroes_stay_as_they_were_read() -> None:
+    document = _rich_document()
+    document["config"]["json_size"] = "0" + document["config"]["json_size"]
+    after = _changed(document, lambda volume: volume.configure(flags=("no-journal",)))
+    assert after["config"] == {**document["config"], "flags": ["no-journal"]}
