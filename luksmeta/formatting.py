@@ -293,11 +293,13 @@ def _first_plan(header: Header, place: Place) -> WritePlan:
     area = header.metadata.keyslots_area
     data_offset = next(iter(header.metadata.segments.values())).offset
     size = place.data_size if place.header_size is None else place.header_size
+    # LUKS1 writes whole pages, and zeroes up to the payload even where the file ends before it.
+    room = area.end if header.metadata.version == 2 else max(header.backup_size, data_offset)
     steps: list[Step] = []
-    if size < area.end:
-        steps.append(Resize(area.end, "extended to hold the header"))
-    steps.append(Reserve(area.end, "space for the header"))
-    end = min(max(data_offset, area.end), max(size, area.end), WIPED_MAX)
+    if size < room:
+        steps.append(Resize(room, "extended to hold the header"))
+    steps.append(Reserve(room, "space for the header"))
+    end = min(max(data_offset, room), max(size, room), WIPED_MAX)
     steps.append(Fill(Extent(0, area.offset), "old content wiped", random=False))
     steps.append(Fill(area, "keyslots area", random=True))
     if end > area.end:

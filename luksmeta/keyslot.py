@@ -72,9 +72,14 @@ def lock(
 ) -> bytes:
     """The bytes of the area that gives ``volume_key`` back to this passphrase.
 
-    As long as the split key in whole sectors; the area may be longer. Raises AlgorithmError or
-    ResourceLimitError.
+    As long as the split key in whole sectors; the area may be longer. Raises AlgorithmError,
+    ResourceLimitError, or KeyslotError for a passphrase that would not open an unencrypted area.
     """
+    if CipherSpec.parse(keyslot.area.encryption).is_null and len(passphrase) > 0:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: cipher {keyslot.area.encryption} leaves its key in the clear, "
+            "only the empty passphrase is taken"
+        )
     with (
         _area_key(keyslot_id, keyslot, passphrase, None) as key,
         engine.create(keyslot.area.encryption, key) as cipher,

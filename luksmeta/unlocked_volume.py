@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from luksmeta import key_management, requirements
+from luksmeta import key_management, reencryption, requirements
 from luksmeta.errors import KeyslotError, StorageError
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
@@ -39,6 +40,11 @@ class UnlockedVolume:
     def volume_key(self) -> SecretBytes:
         """The key that opened, valid until this object is closed."""
         return self._keys.by_digest[self._keys.digest]
+
+    @property
+    def keys_by_digest(self) -> Mapping[int, SecretBytes]:
+        """Every key that opened, by digest id: during a reencryption the old one and the new."""
+        return self._keys.by_digest
 
     def add_keyslot(
         self,
@@ -123,7 +129,7 @@ class UnlockedVolume:
 
         Raises UnsupportedError for segments that cannot be read in user space, StorageError when
         the data's device is read-only or ends before the data starts, RequirementError to write
-        during a reencryption.
+        during a reencryption, VolumeKeyError when that reencryption was not begun with the keys.
         """
         volume = self._volume
         storage = storage or volume.data_storage
@@ -131,6 +137,8 @@ class UnlockedVolume:
             requirements.allow_changes(volume.metadata)
             if not storage.writable:
                 raise StorageError(f"{storage.name}: opened read-only")
+        if requirements.is_reencrypting(volume.metadata):
+            reencryption.check(volume.metadata, self._keys.by_digest)
         runs = lay_out(volume.metadata, self._keys.by_digest, storage)
         return SegmentStream(storage, runs, writable=writable)
 

@@ -15,7 +15,7 @@ from luksmeta.errors import (
     ResourceLimitError,
 )
 from luksmeta.kdf.pbkdf import Limits
-from luksmeta.model import CryptSegment, Metadata
+from luksmeta.model import Metadata
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage
 from luksmeta.volume_key import digest_of_key, matches
@@ -141,13 +141,8 @@ def _digest_of(metadata: Metadata, keyslot_id: int) -> int:
 
 
 def _digests_of_data(metadata: Metadata) -> set[int]:
-    """The digests whose keys it takes to read the data."""
-    found = (
-        metadata.digest_of_segment(segment_id)
-        for segment_id in metadata.data_segments
-        if isinstance(metadata.segments[segment_id], CryptSegment)
-    )
-    return {each[0] for each in found if each}
+    """The digests of all keys that segments have: during a reencryption, of the old and the new."""
+    return {digest_id for digest_id, digest in metadata.digests.items() if digest.segments}
 
 
 def _refused(tried: list[int], hindrances: list[LuksError]) -> PassphraseError:

@@ -236,8 +236,9 @@ def test_without_a_name_the_right_keyslot_opens_and_wrong_passphrases_none(
 ) -> None:
     with _opened(corpus, image) as volume:
         for known in image.passphrases:
-            keyslot = volume.keyslots[known.slot or 0]
-            if volume.metadata.is_bound(known.slot or 0) and keyslot.priority != 0:
+            assert known.slot is not None
+            keyslot = volume.keyslots[known.slot]
+            if volume.metadata.is_bound(known.slot) and keyslot.priority != 0:
                 with volume.unlock(known.secret) as unlocked:
                     assert unlocked.keyslot == known.slot
             else:

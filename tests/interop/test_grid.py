@@ -14,6 +14,7 @@ import pytest
 
 import luksmeta
 from luksmeta.formatting import Version
+from luksmeta.new_volume import FormatKeywords
 from tests.corpus import stream
 from tests.interop.pairwise import Choice, pairwise
 from tests.interop.peers import cryptsetup
@@ -208,3 +209,59 @@ def test_cryptsetup_accepts_what_we_did_to_its_volume(case: Case, tmp_path: Path
     assert cryptsetup.unlocked_slot(path, THIRD, header=header) == 1
     assert cryptsetup.dump_volume_key(place, THIRD) == key
     assert read(path, THIRD, header=header).startswith(payload)
+
+
+@pytest.mark.parametrize(
+    ("cipher", "key_bits"),
+    [
+        ("aes-xts-essiv:sha256", 512),
+        ("aes-xts-plain64be", 512),
+        ("aes-xts-null", 256),
+        ("aes-cbc-null", 128),
+        ("aes", 256),  # aes-cbc-plain
+        ("capi:xts(aes)-plain64", 512),
+        ("capi:cbc(aes)-essiv:sha256", 256),
+        ("cipher_null-ecb", 256),
+        ("null", 256),  # cipher_null-ecb
+    ],
+)
+def test_cryptsetup_opens_the_keyslots_of_rare_data_ciphers(
+    cipher: str, key_bits: int, tmp_path: Path
+) -> None:
+    """Where keyslots cannot have the data's cipher they get cryptsetup's fallback for them."""
+    path, payload = tmp_path / "volume", stream(cipher, _PAYLOAD)
+    luksmeta.format(
+        path,
+        SECRET,
+        size=(16 << 20) + _PAYLOAD,
+        cipher=cipher,
+        key_size=key_bits // 8,
+        pbkdf=cheap("pbkdf2"),
+        digest_iterations=DIGEST_ITERATIONS,
+    ).close()
+    write(path, SECRET, payload)
+    key = cryptsetup.dump_volume_key(path, SECRET)
+    assert len(key) == key_bits // 8
+    cryptsetup.add_key(path, SECRET, OTHER)
+    cryptsetup.kill_slot(path, 0)
+    with luksmeta.open(path) as volume, volume.unlock(OTHER) as unlocked:
+        assert bytes(unlocked.volume_key.view()) == key
+        with unlocked.open() as data:
+            assert data.readall() == payload
+
+
+def test_an_unencrypted_keyslot_takes_the_empty_passphrase_only(tmp_path: Path) -> None:
+    """LUKS1 encrypts keyslots as it does the data, and so not at all; as in cryptsetup 2.8."""
+    path = tmp_path / "volume"
+    options: FormatKeywords = {
+        "type": "luks1",
+        "cipher": "cipher_null-ecb",
+        "pbkdf": cheap("pbkdf2"),
+        "digest_iterations": DIGEST_ITERATIONS,
+    }
+    with pytest.raises(luksmeta.KeyslotError, match="only the empty passphrase is taken"):
+        luksmeta.format(path, SECRET, size=3 << 20, **options)
+    assert not path.exists()
+    luksmeta.format(path, b"", size=3 << 20, **options).close()
+    with luksmeta.open(path) as volume, volume.unlock(b"") as unlocked:
+        assert unlocked.keyslot == 0

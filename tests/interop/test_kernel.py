@@ -57,8 +57,8 @@ def _header(path: Path) -> Path | None:
 
 def _format(path: Path, **options: Unpack[FormatKeywords]) -> None:
     options = {"pbkdf": cheap("pbkdf2"), "digest_iterations": DIGEST_ITERATIONS, **options}
-    size = _PAYLOAD + (2 << 20 if options.get("type") == "luks1" else 16 << 20)
-    luksmeta.format(path, SECRET, size=size, header=_header(path), **options).close()
+    room = 0 if _header(path) else 2 << 20 if options.get("type") == "luks1" else 16 << 20
+    luksmeta.format(path, SECRET, size=room + _PAYLOAD, header=_header(path), **options).close()
 
 
 def _fill(path: Path) -> None:
@@ -77,6 +77,8 @@ def _make_volumes(folder: Path) -> None:
         hash="sha1",
         pbkdf=cheap("pbkdf2", "sha1"),
     )
+    _format(folder / "luks1-capi", type="luks1", cipher="capi:xts(aes)-plain64", key_size=64)
+    _format(folder / "luks2-capi", cipher="capi:cbc(aes)-essiv:sha256", key_size=32)
     _format(folder / "luks2", sector_size=4096, pbkdf=cheap("argon2id"))
     _format(folder / "luks2-essiv", sector_size=4096, cipher=essiv)
     _format(folder / "detached", sector_size=512)

@@ -76,7 +76,7 @@ def _twins(known: Format, folder: Path) -> Twins:
     options: FormatKeywords = {
         "uuid": _UUID,
         "pbkdf": cheap("pbkdf2", known.ours.get("hash", "sha256")),
-        "digest_iterations": DIGEST_ITERATIONS,
+        "digest_iterations": DIGEST_ITERATIONS,  # cryptsetup's for all forced costs
         **known.ours,
     }
     _format(data[0], ours if known.detached else None, **options)
@@ -110,7 +110,17 @@ _FORMATS = [
         detached=True,
     ),
     Format("luks1-small-file", "--type luks1", {"type": "luks1"}, size=1 << 20),
+    Format(
+        "luks1-forced-costs",
+        "--type luks1 --pbkdf pbkdf2 --pbkdf-force-iterations 160000",
+        {"type": "luks1", "pbkdf": luksmeta.Pbkdf2(hash="sha256", iterations=160_000)},
+    ),
     Format("luks2", "", {}),
+    Format(
+        "luks2-forced-costs",
+        "--pbkdf pbkdf2 --pbkdf-force-iterations 160000",
+        {"pbkdf": luksmeta.Pbkdf2(hash="sha256", iterations=160_000)},
+    ),
     Format("luks2-uneven-file", "", {}, size=(20 << 20) + 512),
     Format("luks2-small-file", "", {}, size=1 << 20),
     Format("luks2-256", "-s 256", {"key_size": 32}),
@@ -134,7 +144,11 @@ _FORMATS = [
     ),
     Format("luks2-offset", "-o 8192", {"data_offset": 4 << 20}),
     Format("luks2-offset-far", "-o 36864", {"data_offset": 18 << 20}),
-    Format("luks2-offset-uneven", "-o 8200", {"data_offset": (4 << 20) + 4096}),
+    Format(  # 2.6.1 compares sectors with bytes when it chooses the sector size for this offset
+        "luks2-offset-uneven",
+        "-o 8200 --sector-size 4096",
+        {"data_offset": (4 << 20) + 4096, "sector_size": 4096},
+    ),
     Format("luks2-keyslots-1m", "--luks2-keyslots-size 1m", {"keyslots_size": 1 << 20}),
     Format("luks2-keyslots-uneven", "--luks2-keyslots-size 1000k", {"keyslots_size": 1000 << 10}),
     Format(
@@ -213,6 +227,33 @@ def _erase(path: Path) -> None:
         volume.erase()
 
 
+def _configure(path: Path, **names: str) -> None:
+    with _opened(path) as volume:
+        volume.configure(
+            uuid=names.get("uuid"), label=names.get("label"), subsystem=names.get("subsystem")
+        )
+
+
+def _prioritise(path: Path, keyslot: int, priority: str) -> None:
+    with _opened(path) as volume:
+        volume.set_priority(keyslot, priority)
+
+
+def _config(path: Path, words: list[Argument]) -> None:
+    cryptsetup.config(path, *words)
+
+
+def _set_uuid(path: Path, uuid: str) -> None:
+    cryptsetup.run("luksUUID", path, "--uuid", uuid)
+
+
+def _add_unbound(path: Path, keyslot: int) -> None:
+    """A key of its own for OTHER, by cryptsetup: of 16 bytes, and it opens no segment."""
+    options = ["--unbound", "--key-size", "128", "--key-slot", str(keyslot)]
+    words = [*options, *cryptsetup.cheap("pbkdf2")]
+    cryptsetup.run("luksAddKey", path, "--key-file", "-", *words, stdin=OTHER)
+
+
 def _add_to(twins: Twins, keyslot: int | None, new: bytes) -> None:
     twins.step(
         partial(_add, new=new, keyslot=keyslot),
@@ -263,9 +304,7 @@ def test_a_gap_is_used_again(twins: Twins) -> None:
 def test_a_gap_of_another_size_is_used_by_what_fits(tmp_path: Path) -> None:
     """All keys of a volume have one size; cryptsetup's unbound keys may have others."""
     twins = _twins(_OF_NAME["luks2"], tmp_path)
-    options = ["--unbound", "--key-size", "128", "--key-slot", "1", *cryptsetup.cheap("pbkdf2")]
-    for path in (twins.ours, twins.theirs):
-        cryptsetup.run("luksAddKey", path, "--key-file", "-", *options, stdin=OTHER)
+    twins.step(partial(_add_unbound, keyslot=1), partial(_add_unbound, keyslot=1))
     _add_to(twins, None, _secret(2))
     _remove_from(twins, 1)
     _add_to(twins, None, _secret(1))
@@ -282,6 +321,16 @@ def test_the_last_place_can_be_taken_and_no_other(name: str, tmp_path: Path) -> 
     with pytest.raises(PeerError):
         cryptsetup.add_key(twins.theirs, SECRET, b"one more")
     twins.assert_alike()
+
+
+@pytest.mark.parametrize("name", ["luks1", "luks2-metadata-and-keyslots"])
+def test_a_passphrase_is_changed_in_place_where_there_is_no_room(name: str, tmp_path: Path) -> None:
+    twins = _twins(_OF_NAME[name], tmp_path)
+    room = {"luks1": 8, "luks2-metadata-and-keyslots": 2}[name]
+    for keyslot in range(1, room):
+        _add_to(twins, None, _secret(keyslot))
+    _change_in(twins, _secret(1), b"changed")
+    assert cryptsetup.unlocked_slot(twins.ours, b"changed") == 1
 
 
 def test_32_keyslots_fit_and_no_more(tmp_path: Path) -> None:
@@ -338,81 +387,86 @@ def test_the_last_keyslot_can_be_removed(twins: Twins) -> None:
 
 def test_an_erased_header_has_no_keyslot(twins: Twins) -> None:
     _add_to(twins, 2, _secret(2))
-    if layout(twins.theirs).get("fields"):  # LUKS1
-        twins.step(_erase, cryptsetup.erase)
-    else:
-        _erase(twins.ours)
-        cryptsetup.erase(twins.theirs)
-        twins.assert_alike()
+    twins.step(_erase, cryptsetup.erase)
 
 
-# --- names, priorities, tokens ---------------------------------------------------------------------
+def test_an_unbound_key_survives_the_erasure(tmp_path: Path) -> None:
+    twins = _twins(_OF_NAME["luks2"], tmp_path)
+    twins.step(partial(_add_unbound, keyslot=7), partial(_add_unbound, keyslot=7))
+    twins.step(_erase, cryptsetup.erase)
+    with luksmeta.open(twins.ours) as volume:
+        assert tuple(volume.keyslots) == (7,)
+
+
+# --- names, priorities, tokens -------------------------------------------------------------------
 
 
 def test_a_configured_header_says_what_cryptsetup_makes_it_say(tmp_path: Path) -> None:
     """cryptsetup 2.6.1 clears the subsystem when only a label is given: so both are given here."""
     twins = _twins(_OF_NAME["luks2"], tmp_path)
 
-    def configure(path: Path) -> None:
-        with _opened(path) as volume:
-            volume.configure(label="a label", subsystem="a subsystem")
-
-    def rename(path: Path) -> None:
-        with _opened(path) as volume:
-            volume.configure(uuid="00000000-1111-4222-8333-444444444444")
-
-    words = ["--label", "a label", "--subsystem", "a subsystem"]
-    twins.step(configure, lambda path: cryptsetup.config(path, *words))
-    new = ["--uuid", "00000000-1111-4222-8333-444444444444"]
-    twins.step(rename, lambda path: cryptsetup.run("luksUUID", path, *new))
+    twins.step(
+        partial(_configure, label="a label", subsystem="a subsystem"),
+        partial(_config, words=["--label", "a label", "--subsystem", "a subsystem"]),
+    )
+    twins.step(partial(_configure, uuid=_UUID[::-1]), partial(_set_uuid, uuid=_UUID[::-1]))
 
 
 def test_priorities_are_those_that_cryptsetup_writes(tmp_path: Path) -> None:
     twins = _twins(_OF_NAME["luks2"], tmp_path)
     _add_to(twins, None, _secret(1))
     for keyslot, priority in ((1, "prefer"), (0, "ignore"), (1, "normal"), (0, "prefer")):
-
-        def prioritise(path: Path, keyslot: int = keyslot, priority: str = priority) -> None:
-            with _opened(path) as volume:
-                volume.set_priority(keyslot, priority)
-
-        words = ["--key-slot", str(keyslot), "--priority", priority]
-        twins.step(prioritise, lambda path, words=words: cryptsetup.config(path, *words))  # type: ignore[misc]  # a lambda's default
+        twins.step(
+            partial(_prioritise, keyslot=keyslot, priority=priority),
+            partial(_config, words=["--key-slot", str(keyslot), "--priority", priority]),
+        )
 
 
-@pytest.mark.parametrize("priority", ["ignore", "prefer"])
-def test_a_changed_keyslot_keeps_its_priority_and_its_tokens(
-    priority: str, tmp_path: Path
-) -> None:
+def test_a_changed_keyslot_keeps_its_tokens(tmp_path: Path) -> None:
     twins = _twins(_OF_NAME["luks2"], tmp_path)
     _add_to(twins, None, _secret(1))
     for path in (twins.ours, twins.theirs):
-        cryptsetup.config(path, "--key-slot", "1", "--priority", priority)
-        token = {"type": "ours", "keyslots": ["0", "1"], "word": "kept"}
-        cryptsetup.token_import(path, token)
-
-    def change(path: Path) -> None:
-        with _opened(path) as volume, volume.unlock(_secret(1), keyslot=1) as unlocked:
-            unlocked.change_keyslot(1, b"changed", pbkdf=cheap("pbkdf2"))
-
-    twins.step(
-        change, partial(cryptsetup.change_key, secret=_secret(1), new=b"changed", slot=1)
-    )
+        cryptsetup.token_import(path, {"type": "ours", "keyslots": ["0", "1"], "word": "kept"})
+    _change_in(twins, _secret(1), b"changed")
     _remove_from(twins, 1)
 
 
-# --- header backups --------------------------------------------------------------------------------
+@pytest.mark.parametrize("priority", ["ignore", "normal", "prefer"])
+def test_a_changed_keyslot_keeps_its_priority(priority: str, tmp_path: Path) -> None:
+    """As in cryptsetup when the keyslot is named: it writes over the old area then (2.6.1)."""
+    twins = _twins(_OF_NAME["luks2"], tmp_path)
+    for path in (twins.ours, twins.theirs):
+        cryptsetup.add_key(path, SECRET, _secret(1))
+        cryptsetup.config(path, "--key-slot", "1", "--priority", priority)
+    with _opened(twins.ours) as volume, volume.unlock(_secret(1), keyslot=1) as unlocked:
+        unlocked.change_keyslot(1, b"changed", pbkdf=cheap("pbkdf2"))
+    cryptsetup.change_key(twins.theirs, _secret(1), b"changed", slot=1)
+    ours, theirs = (
+        cryptsetup.dump_json(path)["keyslots"]["1"] for path in (twins.ours, twins.theirs)
+    )
+    assert ours.get("priority") == theirs.get("priority")
+
+
+# --- header backups ------------------------------------------------------------------------------
 
 
 def test_a_backup_is_byte_for_byte_that_of_cryptsetup(twins: Twins, tmp_path: Path) -> None:
     _add_to(twins, 3, _secret(3))
     for number, path in enumerate((twins.ours, twins.theirs)):
+        _fill_gap(path)
         ours, theirs = tmp_path / f"our backup {number}", tmp_path / f"their backup {number}"
         with luksmeta.open(path) as volume:
             backup.create(volume, ours)
         cryptsetup.header_backup(path, theirs)
         assert ours.read_bytes() == theirs.read_bytes()
         assert ours.stat().st_mode == theirs.stat().st_mode
+
+
+def _fill_gap(path: Path) -> None:
+    """Put something between a LUKS1 header and its first keyslot: backups leave it out."""
+    with luksmeta.open(path, writable=True) as volume:
+        if volume.version == 1:
+            volume.header_storage.write_at(2048, b"not of the header")
 
 
 def test_a_restored_backup_is_byte_for_byte_that_of_cryptsetup(
