@@ -53,7 +53,7 @@ def unlock(
     if spec.is_null and len(passphrase) > 0:
         return None
     split_size = antiforensic.split_size(keyslot.key_size, STRIPES)
-    if not 0 < split_size <= keyslot.area.size:
+    if split_size > keyslot.area.size:
         raise KeyslotError(
             f"keyslot {keyslot_id}: area of {keyslot.area.size} bytes, its key of "
             f"{keyslot.key_size} bytes needs {split_size}"
@@ -98,7 +98,9 @@ def _priority(keyslot: Keyslot) -> KeyslotPriority:
 def _usable(keyslot_id: int, keyslot: AnyKeyslot) -> Keyslot:
     if not isinstance(keyslot, Keyslot):
         raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, no passphrase opens it")
-    if len(keyslot.salt) != SALT_SIZE:
+    if keyslot.key_size < 1:
+        raise KeyslotError(f"keyslot {keyslot_id}: a key of {keyslot.key_size} bytes")
+    if not isinstance(keyslot.kdf, ForeignKdf) and len(keyslot.salt) != SALT_SIZE:
         raise KeyslotError(
             f"keyslot {keyslot_id}: salt of {len(keyslot.salt)} bytes, {SALT_SIZE} are expected"
         )

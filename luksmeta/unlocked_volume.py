@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +31,7 @@ class UnlockedVolume:
     def __init__(self, volume: Volume, keys: OpenedKeys) -> None:
         self._volume = volume
         self._keys = keys
+        self._digests = {each: volume.metadata.digests[each] for each in keys.by_digest}
 
     @property
     def keyslot(self) -> int | None:
@@ -77,10 +79,9 @@ class UnlockedVolume:
             keyslot_id = key_management.free_keyslot_id(header) if keyslot is None else keyslot
             key_management.require_free(header, keyslot_id)
             added[:] = [keyslot_id]
+            key = self._key_proved_by(header, self._keys.digest)
             return [
-                key_management.add(
-                    header, keyslot_id, passphrase, self.volume_key, self._keys.digest, options
-                )
+                key_management.add(header, keyslot_id, passphrase, key, self._keys.digest, options)
             ]
 
         self._volume.change(with_keyslot)
@@ -146,10 +147,19 @@ class UnlockedVolume:
         """The key that a keyslot holds; KeyslotError when it is none of those that are open."""
         header.metadata.keyslot(keyslot)
         found = header.metadata.digest_of_keyslot(keyslot)
-        key = self._keys.by_digest.get(found[0]) if found else None
-        if key is None:
+        if found is None or found[0] not in self._digests:
             raise KeyslotError(f"keyslot {keyslot}: holds another key than the one that is open")
-        return key
+        return self._key_proved_by(header, found[0])
+
+    def _key_proved_by(self, header: Header, digest_id: int) -> SecretBytes:
+        """The open key of a digest; KeyslotError when another process has put another one there."""
+        now = header.metadata.digests.get(digest_id)
+        before = self._digests[digest_id]
+        if now is None or replace(now, keyslots=(), segments=()) != replace(
+            before, keyslots=(), segments=()
+        ):
+            raise KeyslotError(f"digest {digest_id}: no longer the one that proved the open key")
+        return self._keys.by_digest[digest_id]
 
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""

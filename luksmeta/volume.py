@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Final, Self, TypeAlias
+from uuid import UUID
 
 from luksmeta import key_management, requirements
 from luksmeta.errors import KeyslotError, StorageBusyError
@@ -139,9 +140,12 @@ class Volume:
     ) -> None:
         """Set what is not None; ``flags`` replaces all persistent flags.
 
-        Raises UnsupportedError for what LUKS1 has no place for, ValueError for a label too long.
+        Raises UnsupportedError for what LUKS1 has no place for, ValueError for a label too long and
+        for a malformed UUID.
         """
         requirements.allow_changes(self.metadata)
+        if uuid is not None:
+            UUID(uuid)
 
         def configured(header: Header) -> list[HeaderChange]:
             metadata = header.metadata

@@ -31,24 +31,22 @@ _DATA_OFFSET: dict[Version, int] = {
 VERSIONS: tuple[Version, ...] = ("luks1", "luks2")
 
 
-@cache
-def image(
-    version: Version,
-    passphrases: tuple[bytes, ...] = (FIRST,),
-    cipher: str = "aes-xts-plain64",
-    sector_size: int = 512,
-) -> bytes:
+def image(version: Version, passphrases: tuple[bytes, ...] = (FIRST,)) -> bytes:
     """A volume with a keyslot for each passphrase, from id 0 on; its data area is zeroes."""
+    return _image(version, passphrases)
+
+
+@cache
+def _image(version: Version, passphrases: tuple[bytes, ...]) -> bytes:
     storage = MemoryStorage(data_offset(version) + DATA_SIZE)
     with luksmeta.format(
         storage,
         passphrases[0],
         type=version,
-        cipher=cipher,
         volume_key=VOLUME_KEY,
         pbkdf=KDF,
         digest_iterations=1000,
-        sector_size=sector_size,
+        sector_size=512,
         data_offset=data_offset(version),
         uuid="c0ffee00-0000-4000-8000-000000000001",
     ) as volume:

@@ -16,27 +16,31 @@ def states(before: bytes, plans: Iterable[WritePlan]) -> Iterator[tuple[str, byt
     """The disk, with a name, before the first step, after each, and within each write.
 
     A header's write is torn at every sector, from its start and from its end, because a disk may
-    take the sectors of one write in any order; the write of an area at a few places.
+    take the sectors of one write in any order; the write of an area at a few places. Torn states
+    that are equal, as in the zeroes behind the JSON text, come once.
     """
-    disk = bytearray(before)
-    yield "before", bytes(disk)
+    disk = bytes(before)
+    yield "before", disk
     for plan in plans:
         for number, step in enumerate(plan.steps):
             if not isinstance(step, Write | Fill):
                 continue
-            after = MemoryStorage(disk)
-            WritePlan.of(plan.what, [step]).apply(after)
-            start, end = step.extent.offset, step.extent.end
             name = f"{plan.what}, step {number} ({step.what})"
+            storage = MemoryStorage(disk)
+            WritePlan.of(plan.what, [step]).apply(storage)
+            after = bytes(storage.data)
+            seen = {disk, after}
             for cut in _cuts(step):
-                torn = bytearray(disk)
-                torn[start : start + cut] = after.data[start : start + cut]
-                yield f"{name} torn at {cut}", bytes(torn)
-                torn = bytearray(disk)
-                torn[start + cut : end] = after.data[start + cut : end]
-                yield f"{name} torn at {cut}, its end first", bytes(torn)
-            disk = after.data
-            yield f"{name} done", bytes(disk)
+                at = step.extent.offset + cut
+                for torn, how in (
+                    (after[:at] + disk[at:], f"torn at {cut}"),
+                    (disk[:at] + after[at:], f"torn at {cut}, its end first"),
+                ):
+                    if torn not in seen:
+                        seen.add(torn)
+                        yield f"{name} {how}", torn
+            disk = after
+            yield f"{name} done", disk
 
 
 def _cuts(step: Write | Fill) -> Iterable[int]:

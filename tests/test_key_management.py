@@ -39,6 +39,7 @@ from tests.corpus import Corpus
 from tests.disk_states import states, writes_without_barrier
 
 NEW = b"new passphrase"
+OTHER_UUID = "c0ffee00-0000-4000-8000-000000000002"
 
 
 def _area(volume: Volume, keyslot: int) -> tuple[int, int]:
@@ -111,6 +112,16 @@ def test_a_gap_of_the_keyslots_area_is_used_again() -> None:
         place = _area(volume, 1)
         volume.remove_keyslot(1)
         assert _area(volume, _add(volume, 20)) == place
+
+
+def test_a_new_area_is_aligned_even_behind_one_that_is_not() -> None:
+    document = document_of(image("luks2"))
+    area = {"type": "x", "offset": str(32768 + (128 << 10)), "size": "1"}
+    document["keyslots"]["9"] = {"type": "acme", "key_size": 1, "area": area}
+    storage = MemoryStorage(with_document(image("luks2"), document))
+    with luksmeta.open(storage, writable=True) as volume:
+        assert _area(volume, _add(volume)) == (32768 + (128 << 10) + 4096, 128 << 10)
+        assert key_behind(volume, NEW) == VOLUME_KEY
 
 
 def test_an_area_smaller_than_its_key_is_never_written_over_its_end() -> None:
@@ -287,6 +298,21 @@ def test_an_unbound_keyslot_is_not_changed_to_another_key(corpus: Corpus) -> Non
         assert not volume.metadata.is_bound(3)
 
 
+def test_a_key_is_stored_under_no_digest_but_the_one_that_proved_it(corpus: Corpus) -> None:
+    storage = OverlayStorage(FileStorage(corpus("made/l2-unbound")))
+    purple = b"purple monkey dishwasher"
+    with (
+        luksmeta.open(storage) as volume,
+        luksmeta.open(storage) as other,
+        volume.unlock(purple, keyslot=3) as unlocked,
+    ):
+        other.remove_keyslot(3)  # and its digest with it
+        with pytest.raises(KeyslotError, match="digest 1: no longer the one that proved"):
+            unlocked.add_keyslot(NEW, pbkdf=KDF)
+        with pytest.raises(KeyslotNotFoundError):
+            unlocked.change_keyslot(3, NEW, pbkdf=KDF)
+
+
 def test_a_keyslot_can_get_another_kdf_hash_and_cipher() -> None:
     argon2 = luksmeta.Argon2id(time=4, memory=32, cpus=1)
     with opened("luks2") as volume, volume.unlock(FIRST) as unlocked:
@@ -336,7 +362,7 @@ def _acts(version: Version) -> list[Act]:
             *common,
             Act("add 6", version, (FIRST,), lambda volume: _add(volume, 6)),
             Act("move", version, (FIRST,), lambda volume: _change(volume, 0, keep_id=False)),
-            Act("uuid", version, (FIRST,), lambda volume: volume.configure(uuid="0" * 36)),
+            Act("uuid", version, (FIRST,), lambda volume: volume.configure(uuid=OTHER_UUID)),
         ]
     return [
         *common,

@@ -210,7 +210,7 @@ def test_a_keyslot_that_cannot_be_tried_does_not_hide_the_others() -> None:
 @pytest.mark.parametrize(
     ("members", "error", "message"),
     [
-        ({"key_size": 0}, KeyslotError, "needs 0"),
+        ({"key_size": 0}, KeyslotError, "keyslot 0: a key of 0 bytes"),
         ({"key_size": 4294967295}, KeyslotError, "its key of 4294967295 bytes needs"),
         ({"key_size": 64}, KeyslotError, "area of 131072 bytes, its key of 64 bytes needs 256000"),
     ],
@@ -222,7 +222,7 @@ def test_a_key_size_that_no_area_holds_is_refused(
         volume.unlock(FIRST, keyslot=0)
 
 
-@pytest.mark.parametrize("kdf", [{"salt": "*"}, {"salt": "AAAA"}, {"salt": ""}])
+@pytest.mark.parametrize("kdf", [{"salt": "*"}, {"salt": "AAAA"}])
 def test_a_salt_of_another_size_is_refused(kdf: dict[str, str]) -> None:
     document = document_of(image("luks2"))
     document["keyslots"]["0"]["kdf"].update(kdf)
@@ -232,17 +232,20 @@ def test_a_salt_of_another_size_is_refused(kdf: dict[str, str]) -> None:
 
 
 def test_costs_above_the_limits_are_refused_before_they_are_paid() -> None:
-    costly = {"type": "argon2id", "time": 1 << 31, "memory": 1 << 31, "cpus": 4, "salt": "A" * 43}
+    costly = {"type": "argon2id", "time": 1 << 31, "memory": 1 << 31, "cpus": 4}
     document = document_of(image("luks2"))
-    document["keyslots"]["0"]["kdf"] = {**costly, "salt": "A" * 43 + "="}
+    salt = document["keyslots"]["0"]["kdf"]["salt"]
+    document["keyslots"]["0"]["kdf"] = {**costly, "salt": salt}
     storage = MemoryStorage(with_document(image("luks2"), document))
     with luksmeta.open(storage) as volume, pytest.raises(ResourceLimitError) as caught:
         volume.unlock(FIRST)
     assert caught.value.asked == 1 << 31
     with luksmeta.open(_with(digests={"iterations": 5000})) as volume:
-        for secret in ({"passphrase": FIRST}, {"volume_key": VOLUME_KEY}):
-            with pytest.raises(ResourceLimitError, match="iterations is 5000, the limit 4999"):
-                volume.unlock(**secret, limits=Limits(iterations=4999))
+        limits = Limits(iterations=4999)
+        with pytest.raises(ResourceLimitError, match="iterations is 5000, the limit 4999"):
+            volume.unlock(FIRST, limits=limits)
+        with pytest.raises(ResourceLimitError, match="iterations is 5000, the limit 4999"):
+            volume.unlock(volume_key=VOLUME_KEY, limits=limits)
 
 
 def test_an_unencrypted_area_opens_to_the_empty_passphrase_only() -> None:
@@ -278,9 +281,10 @@ def test_a_volume_key_of_another_length_or_value_is_refused(version: Version) ->
                 volume.unlock(volume_key=key)
         with pytest.raises(VolumeKeyError, match="does not match"):
             volume.unlock(volume_key=bytes(32))
-        for both in ({}, {"passphrase": FIRST, "volume_key": VOLUME_KEY}):
-            with pytest.raises(TypeError):
-                volume.unlock(**both)
+        with pytest.raises(TypeError, match="either"):
+            volume.unlock()
+        with pytest.raises(TypeError, match="either"):
+            volume.unlock(FIRST, volume_key=VOLUME_KEY)
 
 
 def test_a_digest_that_cannot_be_checked_proves_nothing() -> None:

@@ -52,11 +52,15 @@ class LoadedCopy:
 
 @dataclass(frozen=True, slots=True)
 class Luks2Header:
-    """The believed copy of a header, and the state of both."""
+    """The believed copy of a header, and the state of both.
+
+    ``write_order`` is the one in which both are written: the last is whole until the first is.
+    """
 
     loaded: LoadedCopy
     copies: tuple[CopyState, ...]
     salts: dict[HeaderCopy, bytes] = field(repr=False)
+    write_order: tuple[HeaderCopy, ...] = tuple(HeaderCopy)
 
     @classmethod
     def read(cls, storage: Storage) -> Self:
@@ -134,7 +138,12 @@ class Luks2Header:
     def place_area(self, keyslot_id: int, key_size: int) -> Extent:
         """The first gap of the keyslots area that takes the split key, in whole 4096 bytes."""
         size = align_up(key_size * _STRIPES, _AREA_ALIGNMENT)
-        taken = [keyslot.area.extent for keyslot in self.metadata.keyslots.values()]
+        # An area of another's making may end anywhere; behind one that starts unaligned, an
+        # assertion ends cryptsetup (lib/luks2/luks2_json_format.c LUKS2_find_area_max_gap).
+        taken = [
+            Extent(area.offset, align_up(area.end, _AREA_ALIGNMENT) - area.offset)
+            for area in (keyslot.area.extent for keyslot in self.metadata.keyslots.values())
+        ]
         place = first_fit(size, self.metadata.keyslots_area, taken)
         if place is None:
             raise KeyslotsAreaFullError(
@@ -174,24 +183,31 @@ class Luks2Header:
             ),
             copies=states,
             salts=salts,
+            write_order=_unsound_first(self.copies),
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """The primary copy, a barrier, the secondary, a barrier: one of them is always whole."""
+        """One copy, a barrier, the other, a barrier: at every moment one of them is whole."""
         record, document = self.loaded.record, self.loaded.document
-        primary, secondary = (
+        first, second = (
             Write(
                 _copy_offset(copy, record.hdr_size),
                 _copy_bytes(record, document, copy, self.salts),
                 f"{copy} header, seqid {record.seqid}",
             )
-            for copy in HeaderCopy
+            for copy in self.write_order
         )
-        return (primary, Barrier(), secondary, Barrier())
+        return (first, Barrier(), second, Barrier())
 
     def is_current(self, storage: Storage) -> bool:
         """Whether the device's believed copy is this one, to the checksum."""
         return Luks2Header.read(storage).loaded.record == self.loaded.record
+
+
+def _unsound_first(states: tuple[CopyState, ...]) -> tuple[HeaderCopy, ...]:
+    """The primary first, unless it is the only copy to fall back on."""
+    unsound = {state.copy for state in states if state.problem}
+    return tuple(sorted(HeaderCopy, key=lambda copy: copy not in unsound))
 
 
 def _copy_offset(copy: HeaderCopy, hdr_size: int) -> int:

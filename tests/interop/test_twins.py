@@ -27,6 +27,7 @@ from tests.interop.peers.process import Argument
 from tests.interop.volumes import DIGEST_ITERATIONS, OTHER, SECRET, cheap
 
 _UUID = "4a0c23a8-44a7-4a6c-9fb2-f0d4b8f2c1ab"
+_NEW_UUID = "b0f6a27e-8c0d-4d3a-8d0b-5d1c6f1f0a11"
 
 
 @dataclass(frozen=True)
@@ -409,7 +410,12 @@ def test_a_configured_header_says_what_cryptsetup_makes_it_say(tmp_path: Path) -
         partial(_configure, label="a label", subsystem="a subsystem"),
         partial(_config, words=["--label", "a label", "--subsystem", "a subsystem"]),
     )
-    twins.step(partial(_configure, uuid=_UUID[::-1]), partial(_set_uuid, uuid=_UUID[::-1]))
+    twins.step(partial(_configure, uuid=_NEW_UUID), partial(_set_uuid, uuid=_NEW_UUID))
+    with pytest.raises(ValueError, match="badly formed"):
+        _configure(twins.ours, uuid=_NEW_UUID[::-1])
+    with pytest.raises(PeerError, match="Wrong LUKS UUID format"):
+        _set_uuid(twins.theirs, uuid=_NEW_UUID[::-1])
+    twins.assert_alike()
 
 
 def test_priorities_are_those_that_cryptsetup_writes(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from luksmeta.model import HeaderCopy
 from luksmeta.storage import FileStorage, OverlayStorage
 from tests.builders import FIRST, document_of, image, key_behind, memory, with_document
 from tests.corpus import Corpus
+from tests.disk_states import states
 from tests.storages import UnreadableStorage, UntouchedStorage
 
 PRIMARY, SECONDARY = HeaderCopy.PRIMARY, HeaderCopy.SECONDARY
@@ -242,6 +243,19 @@ def test_the_next_change_makes_both_copies_good_again(name: str, copy: HeaderCop
     assert _problems(header) == {PRIMARY: None, SECONDARY: None}
     assert [state.seqid for state in header.copies] == [4, 4]
     assert header.metadata.label == "mended"
+
+
+@pytest.mark.parametrize("copy", HeaderCopy)
+@pytest.mark.parametrize("name", _DAMAGES)
+def test_with_one_sound_copy_a_crash_at_any_moment_leaves_one(name: str, copy: HeaderCopy) -> None:
+    damaged = _damaged(name, copy)
+    with luksmeta.open(MemoryStorage(damaged), writable=True) as volume:
+        volume.configure(label="mended")
+        plans = volume.written
+    labels = {
+        Luks2Header.read(MemoryStorage(state)).metadata.label for _, state in states(damaged, plans)
+    }
+    assert labels == {"", "mended"}
 
 
 def test_each_copy_has_a_salt_of_its_own_and_keeps_it() -> None:
