@@ -173,6 +173,11 @@ def _encryption(spec: CipherSpec) -> str:
     return f"{spec.cipher}-{'-'.join(part for part in (spec.mode, spec.iv) if part)}"
 
 
+def _uuid(options: FormatOptions) -> str:
+    """In the one spelling that cryptsetup writes, or a new one."""
+    return str(uuids.UUID(options.uuid) if options.uuid else uuids.uuid4())
+
+
 def _new_digest(
     key: SecretBytes, version: int, options: FormatOptions, iterations: int
 ) -> Pbkdf2Digest:
@@ -199,7 +204,7 @@ def _luks1_header(
         raise ValueError(f"data offset {payload_offset} lies before the keyslots' end, {end}")
     iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
     return Luks1Header.create(
-        uuid=options.uuid or str(uuids.uuid4()),
+        uuid=_uuid(options),
         cipher=_encryption(spec),
         hash_spec=options.hash,
         payload_offset=payload_offset,
@@ -229,7 +234,7 @@ def _luks2_header(
     return Luks2Header.create(
         Metadata(
             version=2,
-            uuid=options.uuid or str(uuids.uuid4()),
+            uuid=_uuid(options),
             label=options.label,
             subsystem=options.subsystem,
             keyslots_area=keyslots_area,

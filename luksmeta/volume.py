@@ -144,13 +144,11 @@ class Volume:
         for a malformed UUID.
         """
         requirements.allow_changes(self.metadata)
-        if uuid is not None:
-            UUID(uuid)
 
         def configured(header: Header) -> list[HeaderChange]:
             metadata = header.metadata
             if uuid is not None:
-                metadata = replace(metadata, uuid=uuid)
+                metadata = replace(metadata, uuid=str(UUID(uuid)))
             if label is not None:
                 metadata = replace(metadata, label=label)
             if subsystem is not None:

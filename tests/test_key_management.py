@@ -327,6 +327,30 @@ def test_a_keyslot_can_get_another_kdf_hash_and_cipher() -> None:
         assert key_behind(luksmeta.open(volume.header_storage), NEW) == VOLUME_KEY
 
 
+# The order of writes
+
+
+@pytest.mark.parametrize(
+    ("version", "header"),
+    [("luks1", ["partition header"]), ("luks2", ["primary header", "secondary header"])],
+)
+def test_areas_are_written_before_the_header_each_with_a_barrier(
+    version: Version, header: list[str]
+) -> None:
+    with opened(version, FIRST, SECOND) as volume:
+        _add(volume)
+        volume.remove_keyslot(0)
+        steps = [
+            [getattr(step, "what", "barrier").partition(", seqid")[0] for step in plan.steps]
+            for plan in volume.written
+        ]
+    rest = [each for part in header for each in (part, "barrier")]
+    assert steps == [
+        ["keyslot 2 area", "barrier", *rest],
+        ["keyslot 0 area wiped", "barrier", *rest],
+    ]
+
+
 # A crash at any moment
 
 
@@ -401,6 +425,18 @@ def test_a_crash_at_any_moment_leaves_a_way_in(act: Act) -> None:
             locked_out.append(name)
     assert [name for name in locked_out if not name.startswith(act.may_lose or ("-",))] == []
     assert bool(locked_out) == bool(act.may_lose)
+
+
+@pytest.mark.parametrize("damaged", [0, 0x4000], ids=["primary", "secondary"])
+def test_a_crash_leaves_a_way_in_even_when_one_copy_was_damaged_before(damaged: int) -> None:
+    data = bytearray(image("luks2"))
+    data[damaged : damaged + 4096] = bytes(4096)
+    storage = MemoryStorage(data)
+    with luksmeta.open(storage, writable=True) as volume:
+        _change(volume, 0)
+        plans = volume.written
+    for name, state in states(bytes(data), plans):
+        assert _open_key(state, (FIRST, NEW)) == VOLUME_KEY, name
 
 
 @pytest.mark.parametrize("version", VERSIONS)

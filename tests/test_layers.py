@@ -13,10 +13,28 @@ from tests.source import Module, modules
 
 ROWS = (
     ("errors", "secret", "extents", "sizes"),
-    ("storage", "locking", "write_plan", "binary", "kdf", "kdf.*", "sector", "sector.*"),
+    (
+        "storage",
+        "locking",
+        "write_plan",
+        "binary",
+        "signatures",
+        "kdf",
+        "kdf.*",
+        "sector",
+        "sector.*",
+    ),
     ("model",),
     ("luks1", "luks1.*", "luks2", "luks2.*"),
-    ("volume_key", "keyslot", "segment", "segment_stream", "reencryption", "requirements", "unlocking"),
+    (
+        "volume_key",
+        "keyslot",
+        "segment",
+        "segment_stream",
+        "reencryption",
+        "requirements",
+        "unlocking",
+    ),
     ("header", "volume", "unlocked_volume", "new_volume", "key_management", "formatting"),
     ("backup", "convert", "trust", "trust.*", "forensics", "forensics.*"),
     ("cli", "cli.*", "__main__", ""),  # "" is the package itself: its public names

@@ -111,7 +111,7 @@ def test_memory_needs_no_lock() -> None:
 
 
 @pytest.mark.parametrize("version", ["luks1", "luks2"])
-def test_keyslots_that_four_processes_add_at_once_are_all_there(
+def test_keyslots_that_processes_add_at_once_are_all_there(
     tmp_path: Path, version: Version
 ) -> None:
     path = file(tmp_path / "volume", version)

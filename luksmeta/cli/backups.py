@@ -6,7 +6,13 @@ import click
 
 from luksmeta import backup
 from luksmeta.cli import output, prompt
-from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
+from luksmeta.cli.options import (
+    FileName,
+    VolumeOptions,
+    dry_run_option,
+    json_option,
+    volume_options,
+)
 from luksmeta.cli.unlocking import open_header_for
 from luksmeta.model import Keyslot
 from luksmeta.storage import FileStorage, OverlayStorage, Storage
@@ -20,6 +26,7 @@ from luksmeta.storage import FileStorage, OverlayStorage, Storage
     "--header-backup-file",
     "output_file",
     required=True,
+    type=FileName(),
     metavar="FILE",
     help="A new file, mode 0400.",
 )
@@ -47,6 +54,7 @@ def backup_header_command(*, volume: VolumeOptions, output_file: str, as_json: b
     "--header-backup-file",
     "input_file",
     required=True,
+    type=FileName(),
     metavar="FILE",
     help="The header backup.",
 )

@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
-from luksmeta.cli import output, prompt
+from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.options import (
+    FileName,
     KeyBits,
     PbkdfOptions,
     Size,
+    Uuid,
     VolumeOptions,
     dry_run_option,
     json_option,
@@ -57,7 +59,7 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
 @click.option(
     "--sector-size", type=int, metavar="BYTES", help="512 to 4096; default: what suits the device."
 )
-@click.option("--uuid", help="Default: random.")
+@click.option("--uuid", type=Uuid(), help="Default: random.")
 @click.option("--label", default="", help="LUKS2: a label of up to 47 bytes.")
 @click.option("--subsystem", default="", help="LUKS2: a second label.")
 @click.option(
@@ -73,10 +75,17 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
 @click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
 @click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
 @click.option("-S", "--key-slot", type=int, default=0, metavar="N", help="The first keyslot's id.")
-@click.option("-d", "--key-file", metavar="FILE", help="The whole file is the passphrase.")
+@click.option(
+    "-d", "--key-file", type=FileName(), metavar="FILE", help="The whole file is the passphrase."
+)
 @click.option("--keyfile-offset", type=Size(), default=0, metavar="BYTES", help="Skip so many.")
 @click.option("-l", "--keyfile-size", type=Size(), metavar="BYTES", help="Read so many exactly.")
-@click.option("--volume-key-file", metavar="FILE", help="Use this volume key, not a random one.")
+@click.option(
+    "--volume-key-file",
+    type=FileName(),
+    metavar="FILE",
+    help="Use this volume key, not a random one.",
+)
 @json_option
 @dry_run_option
 def format_command(
@@ -97,10 +106,10 @@ def format_command(
 
     With --header the header goes to that file, and IMAGE is left for the data.
     """
+    keywords = _keywords(kind, kdf, options)
+    FormatOptions(**keywords)  # refuses what makes no sense before anything is asked
     if not dry_run:
         _confirm(volume)
-    keywords = _keywords(kind, kdf, options)
-    FormatOptions(**keywords)  # refuses what makes no sense before a passphrase is asked for
     source = None if key_file is None else prompt.KeyFile(key_file, keyfile_offset, keyfile_size)
     with ExitStack() as stack:
         volume_key = None
@@ -114,7 +123,7 @@ def format_command(
         )
         with output.waiting("Measuring this machine"):
             _add_costs(keywords, kind, kdf)
-        with output.progress("Formatting") as progress:
+        with interrupts.incomplete(*_new_files(volume)), output.progress("Formatting") as progress:
             made = format_volume(
                 volume.image,
                 passphrase,
@@ -148,6 +157,10 @@ def _confirm(volume: VolumeOptions) -> None:
         prompt.confirm(f"{name} holds {held}, which will be lost", batch_mode=volume.batch_mode)
 
 
+def _new_files(volume: VolumeOptions) -> list[str]:
+    return [name for name in (volume.header_file, volume.image) if not Path(name).exists()]
+
+
 def _keywords(kind: str, kdf: PbkdfOptions, options: dict[str, Any]) -> FormatKeywords:
     sectors = options["data_sectors"]
     return {
@@ -178,10 +191,10 @@ def _add_costs(keywords: FormatKeywords, kind: str, kdf: PbkdfOptions) -> None:
         raise UnsupportedError(f"format: --pbkdf {kdf.pbkdf}, LUKS1 knows pbkdf2 only")
     chosen = kdf.choose(version=1 if kind == "luks1" else 2, hash_name=keywords["hash"])
     keywords["pbkdf"] = chosen
-    if kind == "luks1" and isinstance(chosen, Pbkdf2):
-        keywords["digest_iterations"] = digest_share(chosen.iterations, kdf.milliseconds)
-    elif kdf.pbkdf_force_iterations is not None:
+    if kdf.pbkdf_force_iterations is not None:
         keywords["digest_iterations"] = MIN_ITERATIONS
+    elif kind == "luks1" and isinstance(chosen, Pbkdf2):
+        keywords["digest_iterations"] = digest_share(chosen.iterations, kdf.milliseconds)
 
 
 def _report(made: Volume, *, as_json: bool) -> None:

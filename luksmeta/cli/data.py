@@ -13,8 +13,9 @@ from typing import Final
 
 import click
 
-from luksmeta.cli import output
+from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.options import (
+    FileName,
     Size,
     UnlockOptions,
     VolumeOptions,
@@ -23,7 +24,6 @@ from luksmeta.cli.options import (
     unlock_options,
     volume_options,
 )
-from luksmeta.cli.prompt import InputError
 from luksmeta.cli.unlocking import open_for, unlock
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import OverlayStorage
@@ -40,7 +40,14 @@ _Write = Callable[[memoryview], object]
 @click.command("read")
 @volume_options
 @unlock_options
-@click.option("-o", "--output", "output_file", metavar="FILE", help="Default: standard output.")
+@click.option(
+    "-o",
+    "--output",
+    "output_file",
+    type=FileName(),
+    metavar="FILE",
+    help="Default: standard output.",
+)
 @click.option("--offset", type=Size(), default=0, metavar="BYTES", help="Start here.")
 @click.option("--length", type=Size(), metavar="BYTES", help="So many; default: to the end.")
 def read_command(
@@ -55,7 +62,8 @@ def read_command(
 
     Zeroes become holes in the file, and it has its name only when it is complete.
     """
-    if output_file is None and sys.stdout.isatty() and not volume.batch_mode:
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    if output_file is None and is_terminal and not volume.batch_mode:
         raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
     with (
         open_for(volume) as opened,
@@ -65,16 +73,20 @@ def read_command(
         size = _checked_length(stream, offset, length)
         with output.progress("Reading") as progress:
             if output_file is None:
-                _copy_out(stream, offset, size, sys.stdout.buffer.write, progress)
-                sys.stdout.buffer.flush()
+                with output.to_standard_output():
+                    _copy_out(stream, offset, size, sys.stdout.buffer.write, progress)
+                    sys.stdout.buffer.flush()
             else:
-                _read_to_file(stream, offset, size, output_file, progress)
+                with output.errors_of(output_file):
+                    _read_to_file(stream, offset, size, output_file, progress)
 
 
 @click.command("write")
 @volume_options
 @unlock_options
-@click.option("-i", "--input", "input_file", metavar="FILE", help="Default: standard input.")
+@click.option(
+    "-i", "--input", "input_file", type=FileName(), metavar="FILE", help="Default: standard input."
+)
 @click.option("--offset", type=Size(), default=0, metavar="BYTES", help="Start here.")
 @json_option
 @dry_run_option
@@ -102,7 +114,7 @@ def write_command(
         if size is None:
             size = _write_stream(opened, unlocked, descriptor, offset)
         else:
-            _write_file(unlocked, descriptor, offset, size)
+            size = _write_file(unlocked, descriptor, offset, size)
         if dry_run:
             with unlocked.open() as stream:
                 extents = stream.device_extents(offset, size)
@@ -120,10 +132,10 @@ def write_command(
 
 
 def _checked_length(stream: SegmentStream, offset: int, length: int | None) -> int:
-    """The bytes to read or write; InputError when they are not all inside the volume."""
+    """The bytes to read or write; prompt.InputError when they are not all inside the volume."""
     end = offset if length is None else offset + length
     if end > stream.size:
-        raise InputError(
+        raise prompt.InputError(
             f"{end - offset} bytes at offset {offset} reach past the data's end, {stream.size}"
         )
     return stream.size - offset if length is None else length
@@ -151,21 +163,22 @@ def _read_to_file(
     stream: SegmentStream, offset: int, size: int, name: str, progress: _Progress
 ) -> None:
     """The plaintext in a file that has its name only when it is complete; devices as they are."""
-    path = Path(name)
+    path = Path(name).resolve()  # a link stays one
     if path.exists() and not path.is_file():
-        with path.open("wb", buffering=0) as device:
+        with path.open("wb") as device:
             _copy_out(stream, offset, size, device.write, progress)
         return
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            _copy_out(stream, offset, size, _sparse(file.fileno()), progress)
-            file.truncate(size)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".luksmeta.")
+    with interrupts.incomplete(temporary):
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                _copy_out(stream, offset, size, _sparse(file.fileno()), progress)
+                file.truncate(size)
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
 
 
 def _sparse(descriptor: int) -> _Write:
@@ -200,12 +213,12 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
 def _source(name: str | None) -> Iterator[int]:
     """The file descriptor to read plaintext from."""
     if name is None or name == "-":
-        yield sys.stdin.fileno()
+        yield prompt.STDIN
         return
     try:
         file = Path(name).open("rb", buffering=0)  # noqa: SIM115  # closed below
     except OSError as error:
-        raise InputError(f"{name}: {(error.strerror or str(error)).lower()}") from error
+        raise prompt.input_error(name, error) from error
     with file:
         yield file.fileno()
 
@@ -218,10 +231,11 @@ def _size_left(descriptor: int) -> int | None:
     return max(0, status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR))
 
 
-def _write_file(unlocked: UnlockedVolume, descriptor: int, offset: int, size: int) -> None:
+def _write_file(unlocked: UnlockedVolume, descriptor: int, offset: int, size: int) -> int:
+    """Write a file; how many bytes there were."""
     with unlocked.open(writable=True) as stream, output.progress("Writing") as progress:
         _checked_length(stream, offset, size)
-        _copy_in(stream, offset, descriptor, size, progress)
+        return _copy_in(stream, offset, descriptor, size, progress)
 
 
 def _write_stream(volume: Volume, unlocked: UnlockedVolume, descriptor: int, offset: int) -> int:
@@ -236,7 +250,7 @@ def _write_stream(volume: Volume, unlocked: UnlockedVolume, descriptor: int, off
             room = stream.size - offset
             written = _copy_in(stream, offset, descriptor, room, progress)
             if os.read(descriptor, 1):
-                raise InputError(
+                raise prompt.InputError(
                     f"{volume.data_storage.name}: more than the {room} bytes that fit at offset "
                     f"{offset}; nothing was written"
                 )

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from luksmeta.cli.output import printable
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
@@ -57,20 +58,12 @@ def render(header: Header, name: str, device_size: int) -> str:
 
 
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> str:
-    rows = [click.style(_printable(title), bold=True)]
+    rows = [click.style(printable(title), bold=True)]
     for name, value in lines:
-        first, *rest = _printable(value).split("\n")
+        first, *rest = printable(value).split("\n")
         rows.append(f"  {name:{_NAME_WIDTH}} {first}")
         rows.extend(f"  {'':{_NAME_WIDTH}} {line}" for line in rest)
     return "\n".join(rows)
-
-
-def _printable(text: str) -> str:
-    """Text from disk without what could steer a terminal."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
 
 
 def _summary(header: Header) -> _Lines:

@@ -2,8 +2,9 @@
 
 Python runs its signal handlers between two of its instructions, and a key derivation is one
 instruction that may take minutes, or hours when a hostile header asks for it. So a second thread
-listens for the signal and ends the process when the main thread does not answer in time. Nothing
-is lost by that: no command has written anything while it derives a key.
+listens for the signal and ends the process when the main thread does not answer in time. No volume
+is lost by that: every change of a header can be cut off at any point. New files that are not
+complete yet are removed first.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 PATIENCE_SECONDS: Final = 0.5
 _STATUS: Final = 130
+_incomplete: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -47,6 +50,16 @@ def answered_at_once() -> Iterator[None]:
         reader.close()
 
 
+@contextlib.contextmanager
+def incomplete(*names: str) -> Iterator[None]:
+    """Files that must not stay behind when the process is ended in here."""
+    _incomplete.update(names)
+    try:
+        yield
+    finally:
+        _incomplete.difference_update(names)
+
+
 def _answer(answered: threading.Event) -> None:
     answered.set()
     raise KeyboardInterrupt
@@ -55,6 +68,9 @@ def _answer(answered: threading.Event) -> None:
 def _watch(reader: socket.socket, answered: threading.Event) -> None:
     while received := reader.recv(1):
         if received[0] == signal.SIGINT and not answered.wait(PATIENCE_SECONDS):
+            for name in tuple(_incomplete):
+                with contextlib.suppress(OSError):
+                    Path(name).unlink()
             with contextlib.suppress(OSError):
                 sys.stderr.write("luksmeta: error: interrupted\n")
                 sys.stderr.flush()

@@ -250,6 +250,8 @@ def _prove_other_way_in(
     else:
         given = prompt.read_passphrase("Passphrase of another keyslot", key.source)
     others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
+    if key.key_slot is not None:
+        others = [each for each in others if each == key.key_slot]
     with given, output.waiting("Deriving the key"):
         for other in others:
             try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import uuid as uuids
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -22,8 +23,14 @@ DEFAULT_MILLISECONDS: Final = 2000  # configure.ac: both formats
 DEFAULT_MEMORY: Final = 1 << 20  # KiB
 DEFAULT_CPUS: Final = 4
 
+if TYPE_CHECKING:
+    _NumberType = click.ParamType[int]
+    _TextType = click.ParamType[str]
+else:  # no generic class before click 8.3
+    _NumberType = _TextType = click.ParamType
 
-class Size(click.ParamType[int]):
+
+class Size(_NumberType):
     """A number of bytes, perhaps with a unit."""
 
     name = "size"
@@ -40,7 +47,7 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-class KeyBits(click.ParamType[int]):
+class KeyBits(_NumberType):
     """A key size in bits, as people write it; the value is in bytes."""
 
     name = "bits"
@@ -56,6 +63,36 @@ class KeyBits(click.ParamType[int]):
         if bits <= 0 or bits % 8 or bits > 8 * 512:
             self.fail(f"{bits} bits: a multiple of 8 up to 4096 is needed", param, ctx)
         return bits // 8
+
+
+class Uuid(_TextType):
+    """A UUID; the value is its usual spelling."""
+
+    name = "uuid"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The UUID in lower case, with hyphens."""
+        try:
+            return str(uuids.UUID(str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is not a UUID", param, ctx)
+
+
+class FileName(click.Path):
+    """A file that the command is about: errors that name it need no other name."""
+
+    def convert(  # type: ignore[override]  # the values are those of the command line, text
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,  # noqa: ANN401
+    ) -> str:
+        """The name as it was given."""
+        name = str(super().convert(value, param, ctx))
+        output.session.files.append(name)
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +205,8 @@ def volume_options(command: _Command) -> _Command:
         "volume",
         VolumeOptions,
         [
-            click.argument("image", type=click.Path()),
-            click.option("--header", type=click.Path(), metavar="FILE", help="Detached header."),
+            click.argument("image", type=FileName()),
+            click.option("--header", type=FileName(), metavar="FILE", help="Detached header."),
             click.option(
                 "-q", "--batch-mode", is_flag=True, help="Ask nothing; the answer is yes."
             ),
@@ -188,6 +225,7 @@ def unlock_options(command: _Command) -> _Command:
             click.option(
                 "-d",
                 "--key-file",
+                type=FileName(),
                 metavar="FILE",
                 help="The whole file is the passphrase; - is standard input.",
             ),
@@ -198,7 +236,10 @@ def unlock_options(command: _Command) -> _Command:
                 "-l", "--keyfile-size", type=Size(), metavar="BYTES", help="Read so many exactly."
             ),
             click.option(
-                "--volume-key-file", metavar="FILE", help="The volume key, instead of a passphrase."
+                "--volume-key-file",
+                type=FileName(),
+                metavar="FILE",
+                help="The volume key, instead of a passphrase.",
             ),
             click.option("-S", "--key-slot", type=int, metavar="N", help="This keyslot only."),
             click.option(
@@ -228,7 +269,10 @@ def new_key_options(command: _Command) -> _Command:
         NewKeyOptions,
         [
             click.option(
-                "--new-keyfile", metavar="FILE", help="The whole file is the new passphrase."
+                "--new-keyfile",
+                type=FileName(),
+                metavar="FILE",
+                help="The whole file is the new passphrase.",
             ),
             click.option(
                 "--new-keyfile-offset",

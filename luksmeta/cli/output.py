@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -22,6 +23,7 @@ from luksmeta.errors import (
     RequirementError,
     ResourceLimitError,
     StorageBusyError,
+    StorageError,
     StoragePermissionError,
 )
 from luksmeta.write_plan import WritePlan
@@ -29,6 +31,7 @@ from luksmeta.write_plan import WritePlan
 if TYPE_CHECKING:
     from luksmeta.model import Header
 
+STANDARD_OUTPUT: Final = "standard output"
 _QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
 
 _HINTS: Final[dict[type[LuksError], str]] = {
@@ -49,6 +52,12 @@ class Session:
 
     debug: bool = False
     file: str | None = None
+    files: list[str] = field(default_factory=lambda: [STANDARD_OUTPUT])  # all that are named
+
+    def names_a_file(self, text: str) -> bool:
+        """Whether a message says already which of the files it is about."""
+        names = "|".join(re.escape(name) for name in self.files)
+        return bool(names and re.search(rf"(?:^|\s)(?:{names})(?::|\s(?:at|holds)\s)", text))
 
 
 session = Session()
@@ -58,21 +67,33 @@ def error(text: str, *, hint: str | None = None) -> None:
     """One line on standard error; with --debug the traceback of the current exception before it."""
     if session.debug:
         traceback.print_exc(file=sys.stderr)
-    if session.file is not None and session.file not in text:
+    if session.file is not None and not session.names_a_file(text):
         text = f"{session.file}: {text}"
-    line = " ".join(text.split())
-    click.echo(f"luksmeta: error: {line}" + (f" ({hint})" if hint else ""), err=True)
+    click.echo(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""), err=True)
 
 
 def warning(text: str) -> None:
     """One line on standard error."""
-    click.echo(f"luksmeta: warning: {text}", err=True)
+    click.echo(f"luksmeta: warning: {one_line(text)}", err=True)
 
 
 def log(text: str) -> None:
     """One line on standard error, with --debug only."""
     if session.debug:
-        click.echo(f"luksmeta: debug: {text}", err=True)
+        click.echo(f"luksmeta: debug: {one_line(text)}", err=True)
+
+
+def one_line(text: str) -> str:
+    """Text, parts of which may come from a disk, without line ends and terminal controls."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Text from disk without what could steer a terminal; line ends stay."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
 
 
 def hint(failure: LuksError) -> str | None:
@@ -84,12 +105,33 @@ def hint(failure: LuksError) -> str | None:
 
 def say(text: str) -> None:
     """A result for people, on standard output."""
-    click.echo(text)
+    with to_standard_output():
+        click.echo(text)
 
 
 def say_json(document: Mapping[str, object]) -> None:
     """A result for programs: one JSON document on standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+    with to_standard_output():
+        click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+
+
+@contextlib.contextmanager
+def to_standard_output() -> Iterator[None]:
+    """StorageError that names standard output, where it is closed or cannot be written."""
+    if sys.stdout is None:
+        raise StorageError(f"{STANDARD_OUTPUT}: is closed")
+    with errors_of(STANDARD_OUTPUT):
+        yield
+
+
+@contextlib.contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """StorageError with the file's name instead of the system's errors."""
+    try:
+        yield
+    except OSError as error:
+        kind = StoragePermissionError if isinstance(error, PermissionError) else StorageError
+        raise kind(f"{name}: {(error.strerror or str(error)).lower()}") from error
 
 
 def say_plans(plans: Iterable[WritePlan], *, as_json: bool) -> None:

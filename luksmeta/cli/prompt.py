@@ -17,17 +17,23 @@ from typing import Final
 import click
 
 from luksmeta.cli import output
-from luksmeta.errors import LuksError
+from luksmeta.errors import LuksError, StoragePermissionError
 from luksmeta.secret import SecretBytes
 
 PASSPHRASE_MAX: Final = 512  # bytes typed or piped, configure.ac
 KEY_FILE_MAX: Final = 8 << 20  # bytes, configure.ac
-_STDIN: Final = 0
+STDIN: Final = 0
 _CHUNK: Final = 1 << 16
 
 
 class InputError(LuksError):
     """A passphrase or an answer could not be had."""
+
+
+def input_error(name: str, error: OSError) -> LuksError:
+    """The error for an input file that the system does not open or read."""
+    text = f"{name}: {(error.strerror or str(error)).lower()}"
+    return StoragePermissionError(text) if isinstance(error, PermissionError) else InputError(text)
 
 
 class RefusedError(LuksError):
@@ -48,8 +54,7 @@ class KeyFile:
             with _opened(self.path) as descriptor:
                 return self._read_from(descriptor)
         except OSError as error:
-            text = (error.strerror or str(error)).lower()
-            raise InputError(f"key file {self.path}: {text}") from error
+            raise input_error(f"key file {self.path}", error) from error
 
     def _read_from(self, descriptor: int) -> SecretBytes:
         self._skip(descriptor)
@@ -87,7 +92,7 @@ def read_passphrase(
     if key_file is not None:
         return key_file.read()
     if not is_interactive():
-        return _read_line(_STDIN, "standard input")
+        return _read_line(STDIN, "standard input")
     passphrase = _typed(question)
     if verify:
         with _typed(f"{question} again") as again:
@@ -100,7 +105,7 @@ def read_passphrase(
 def try_line() -> SecretBytes | None:
     """The next line of standard input; None when there is none."""
     try:
-        return _read_line(_STDIN, "standard input")
+        return _read_line(STDIN, "standard input")
     except EndOfInputError:
         return None
 
@@ -129,7 +134,7 @@ def confirm(warning: str, *, batch_mode: bool) -> None:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[int]:
     if path == "-":
-        yield _STDIN
+        yield STDIN
         return
     if Path(path).is_dir():
         raise IsADirectoryError(None, "is a directory")
@@ -183,14 +188,14 @@ def _typed(question: str) -> SecretBytes:
 def _typed_without_echo() -> SecretBytes:
     import termios
 
-    before = termios.tcgetattr(_STDIN)
+    before = termios.tcgetattr(STDIN)
     silent = [*before]
     silent[3] &= ~termios.ECHO
-    termios.tcsetattr(_STDIN, termios.TCSAFLUSH, silent)
+    termios.tcsetattr(STDIN, termios.TCSAFLUSH, silent)
     try:
-        return _read_line(_STDIN, "the terminal")
+        return _read_line(STDIN, "the terminal")
     finally:
-        termios.tcsetattr(_STDIN, termios.TCSAFLUSH, before)
+        termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
 
 
 def _typed_on_windows() -> SecretBytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 from typing import Final
 
@@ -65,6 +66,7 @@ memory or over a limit; 4 not a LUKS volume, damaged, too small, or an I/O error
 @click.group(
     cls=LazyGroup,
     context_settings={"max_content_width": 100},
+    no_args_is_help=False,  # a missing command is an error of one line, as any other
     epilog=_EPILOG,
 )
 @click.version_option(luksmeta.__version__, prog_name="luksmeta")
@@ -80,6 +82,7 @@ def root() -> None:
 def run(arguments: list[str]) -> int:
     """The exit status of the command line ``arguments``."""
     output.session = output.Session(debug="--debug" in arguments)
+    _occupy_standard_descriptors()
     if hasattr(signal, "SIGPIPE"):
         # "luksmeta read … | head" ends like any other filter; Python would raise an error.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -91,7 +94,8 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except click.ClickException as error:
         output.session.file = None
-        output.error(error.format_message(), hint=_usage(error))
+        text = error.format_message().rstrip(".")
+        output.error(text[:1].lower() + text[1:], hint=_usage(error))
         return WRONG_ARGUMENTS
     except LuksError as error:
         output.error(str(error), hint=output.hint(error))
@@ -106,6 +110,18 @@ def run(arguments: list[str]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         output.error(f"{name}{(error.strerror or str(error)).lower()}")
         return 2 if isinstance(error, PermissionError) else 4
+
+
+def _occupy_standard_descriptors() -> None:
+    """Where a standard stream is closed, keep its number from a file that is opened later.
+
+    Passphrases would be read from that file, and messages written into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number
 
 
 def _status(result: object) -> int:

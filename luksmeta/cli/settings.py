@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import uuid as uuids
+from pathlib import Path
 from typing import Final
 
 import click
 
 from luksmeta.cli import output, prompt
 from luksmeta.cli.options import (
+    FileName,
     UnlockOptions,
+    Uuid,
     VolumeOptions,
     dry_run_option,
     json_option,
@@ -17,6 +19,7 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for, unlock
+from luksmeta.secret import SecretBytes
 from luksmeta.storage import FileStorage
 
 # lib/luks2/luks2_json_metadata.c persistent_flags
@@ -35,7 +38,7 @@ FLAGS: Final = (
 @volume_options
 @click.option("--label", help="LUKS2: up to 47 bytes; empty removes it.")
 @click.option("--subsystem", help="LUKS2: up to 47 bytes; empty removes it.")
-@click.option("--uuid", help="Another UUID.")
+@click.option("--uuid", type=Uuid(), help="Another UUID.")
 @click.option("-S", "--key-slot", type=int, metavar="N", help="The keyslot of --priority.")
 @click.option(
     "--priority",
@@ -65,8 +68,6 @@ def config_command(
     flags = None if persistent_flags is None else _flags(persistent_flags)
     if (priority is None) != (key_slot is None):
         raise click.UsageError("--priority and -S/--key-slot need each other")
-    if uuid is not None:
-        uuid = str(uuids.UUID(uuid))
     has_settings = any(each is not None for each in (label, subsystem, uuid, flags))
     if not has_settings and priority is None:
         raise click.UsageError("nothing to set")
@@ -87,12 +88,16 @@ def config_command(
                     "flags": list(metadata.config.flags),
                 }
             )
+        else:
+            output.say(f"{volume.header_file}: {' and '.join(p.what for p in opened.written)}")
 
 
 @click.command("volume-key")
 @volume_options
 @unlock_options
-@click.option("-o", "--output", "output_file", metavar="FILE", help="A new file, mode 0600.")
+@click.option(
+    "-o", "--output", "output_file", type=FileName(), metavar="FILE", help="A new file, mode 0600."
+)
 @json_option
 def volume_key_command(
     *,
@@ -113,10 +118,7 @@ def volume_key_command(
         with unlock(opened, key, keyslot=key.key_slot) as unlocked:
             secret = unlocked.volume_key
             if output_file is not None:
-                with FileStorage.create(output_file) as file:
-                    file.resize(len(secret))
-                    file.write_at(0, secret.view())
-                    file.flush()
+                _write_key(output_file, secret)
             if as_json:
                 shown = {} if output_file else {"volume_key": secret.view().hex()}
                 output.say_json({"key_size": len(secret), "keyslot": unlocked.keyslot, **shown})
@@ -124,6 +126,18 @@ def volume_key_command(
                 output.say(f"{output_file}: volume key of {8 * len(secret)} bits")
             else:
                 output.say(secret.view().hex())
+
+
+def _write_key(name: str, key: SecretBytes) -> None:
+    """Write the key to a new file; what is half-written does not stay."""
+    with FileStorage.create(name) as file:
+        try:
+            file.resize(len(key))
+            file.write_at(0, key.view())
+            file.flush()
+        except BaseException:
+            Path(name).unlink()
+            raise
 
 
 def _flags(text: str) -> tuple[str, ...]:
