@@ -125,12 +125,16 @@ def change(
     moves to another id, unless ``keep_id`` makes it come back by way of that one.
     """
     old = _usable_keyslot(header.metadata, keyslot_id)
-    if options.priority is None:
-        options = replace(options, priority=old.priority)
     found = header.metadata.digest_of_keyslot(keyslot_id)
     if found is None:
         raise KeyslotError(f"keyslot {keyslot_id}: belongs to no digest")
     digest_id = found[0]
+    options = replace(
+        options,
+        priority=old.priority if options.priority is None else options.priority,
+        # Measured once, although the key may be stored twice.
+        pbkdf=options.pbkdf or default_pbkdf(header.metadata),
+    )
     try:
         spare_id = free_keyslot_id(header)
         added = add(

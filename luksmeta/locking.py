@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from luksmeta.errors import StorageBusyError
+from luksmeta.errors import StorageBusyError, StorageError
 from luksmeta.storage import FileStorage, Storage
 
 LOCK_DIRECTORY = Path("/run/cryptsetup")
@@ -59,6 +59,9 @@ if sys.platform != "win32":
                         f"{name}: locked by another process for {wait_seconds:g} seconds"
                     ) from None
                 time.sleep(_POLL_SECONDS)
+            except OSError as error:  # a network file system without locks, say
+                text = (error.strerror or str(error)).lower()
+                raise StorageError(f"{name}: cannot be locked: {text}") from error
         try:
             yield
         finally:

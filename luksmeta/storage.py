@@ -346,6 +346,11 @@ class SliceStorage(Storage):
         """The slice's size; where none was given, up to the base's end as it is now."""
         return self._base.size - self._offset if self._size is None else self._size
 
+    @property
+    def sector_size(self) -> int:
+        """That of the base."""
+        return self._base.sector_size
+
     def _read(self, offset: int, size: int) -> bytes:
         return self._base.read_at(self._offset + offset, size)
 

@@ -65,7 +65,7 @@ class UnlockedVolume:
         """
         requirements.allow_changes(self._volume.metadata)
         options = KeyslotOptions(
-            pbkdf=pbkdf or key_management.default_pbkdf(self._volume.metadata),
+            pbkdf=pbkdf,
             hash=hash,
             priority=None if priority is None else KeyslotPriority.named(priority),
             encryption=encryption,
@@ -106,7 +106,7 @@ class UnlockedVolume:
         """
         requirements.allow_changes(self._volume.metadata)
         options = KeyslotOptions(
-            pbkdf=pbkdf or key_management.default_pbkdf(self._volume.metadata),
+            pbkdf=pbkdf,
             hash=hash,
             encryption=encryption,
             area_key_size=area_key_size,

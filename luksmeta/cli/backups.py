@@ -32,9 +32,7 @@ from luksmeta.storage import FileStorage, OverlayStorage, Storage
 )
 @json_option
 def backup_header_command(*, volume: VolumeOptions, output_file: str, as_json: bool) -> None:
-    """Copy header and keyslots to a new file.
-
-    The file is as cryptsetup's luksHeaderBackup makes it.
+    """Copy header and keyslots to a new file, as cryptsetup's luksHeaderBackup does.
 
     The backup opens the volume with today's passphrases for ever: keep it as safe as they are.
     """

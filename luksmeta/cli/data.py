@@ -39,7 +39,7 @@ _Write = Callable[[memoryview], object]
 
 @click.command("read")
 @volume_options
-@unlock_options
+@unlock_options()
 @click.option(
     "-o",
     "--output",
@@ -83,7 +83,7 @@ def read_command(
 
 @click.command("write")
 @volume_options
-@unlock_options
+@unlock_options()
 @click.option(
     "-i", "--input", "input_file", type=FileName(), metavar="FILE", help="Default: standard input."
 )

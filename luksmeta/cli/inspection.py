@@ -44,7 +44,7 @@ def dump_command(*, volume: VolumeOptions, as_json: bool) -> None:
 
 @click.command("unlock")
 @volume_options
-@unlock_options
+@unlock_options()
 @json_option
 def unlock_command(*, volume: VolumeOptions, key: UnlockOptions, as_json: bool) -> None:
     """Check a passphrase, and say which keyslot it opens. Nothing is written."""

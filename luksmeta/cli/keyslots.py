@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import ExitStack
 from typing import Final
 
@@ -25,11 +26,13 @@ from luksmeta.cli.options import (
 from luksmeta.cli.unlocking import (
     open_header_for,
     read_volume_key,
+    try_passphrases,
     unlock,
     unlock_keeping_passphrase,
 )
 from luksmeta.errors import KeyslotError, KeyslotNotFoundError, PassphraseError, UnsupportedError
 from luksmeta.kdf.pbkdf import Pbkdf
+from luksmeta.secret import SecretBytes
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 
@@ -38,13 +41,13 @@ _LAST: Final = "the last keyslot that opens the volume; its data will be lost fo
 
 @click.command("add-key")
 @volume_options
-@unlock_options
+@unlock_options("The new keyslot's id; with --new-key-slot, the one that unlocks.")
 @new_key_options
 @click.option(
     "--new-key-slot",
     type=int,
     metavar="N",
-    help="The new keyslot's id; then -S names the one that unlocks.",
+    help="The new keyslot's id.",
 )
 @click.option("--priority", type=click.Choice(["ignore", "normal", "high", "prefer"]))
 @pbkdf_options
@@ -65,7 +68,7 @@ def add_key_command(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Give another passphrase a keyslot. -S names the new keyslot, as in cryptsetup."""
+    """Give another passphrase a keyslot."""
     named = key.key_slot if new_key_slot is None else new_key_slot
     tried = None if new_key_slot is None else key.key_slot
     with ExitStack() as stack:
@@ -91,7 +94,7 @@ def add_key_command(
 
 @click.command("change-key")
 @volume_options
-@unlock_options
+@unlock_options()
 @new_key_options
 @pbkdf_options
 @click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
@@ -138,7 +141,7 @@ def change_key_command(
 
 @click.command("convert-key")
 @volume_options
-@unlock_options
+@unlock_options()
 @pbkdf_options
 @click.option("--keyslot-cipher", help="Encrypts the keyslot; default: the data's.")
 @click.option("--keyslot-key-size", type=KeyBits(), help="The key of that cipher.")
@@ -154,10 +157,7 @@ def convert_key_command(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Give a LUKS2 keyslot another KDF or cipher.
-
-    Its passphrase stays.
-    """
+    """Give a LUKS2 keyslot another KDF or cipher. Its passphrase stays."""
     if key.volume_key_file is not None:
         raise click.UsageError("convert-key needs the keyslot's passphrase, not the volume key")
     with ExitStack() as stack:
@@ -182,7 +182,7 @@ def convert_key_command(
 
 @click.command("remove-key")
 @volume_options
-@unlock_options
+@unlock_options()
 @json_option
 @dry_run_option
 def remove_key_command(
@@ -192,10 +192,7 @@ def remove_key_command(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Remove the keyslot that a passphrase opens.
-
-    Its area is wiped.
-    """
+    """Remove the keyslot that a passphrase opens, and wipe its area."""
     if key.volume_key_file is not None:
         raise click.UsageError("remove-key needs the passphrase to remove; see kill-slot")
     with ExitStack() as stack:
@@ -208,7 +205,7 @@ def remove_key_command(
 @click.command("kill-slot")
 @volume_options
 @click.argument("keyslot", type=int, metavar="N")
-@unlock_options
+@unlock_options("The keyslot of the passphrase; default: any but N.")
 @json_option
 @dry_run_option
 def kill_slot_command(
@@ -243,25 +240,24 @@ def _prove_other_way_in(
         with read_volume_key(key.volume_key_file, size) as volume_key:
             opened.unlock(volume_key=volume_key).close()
         return
-    if volume.batch_mode and key.key_file is None:
-        given = None if prompt.is_interactive() else prompt.try_line()
-        if given is None:
-            return
-    else:
-        given = prompt.read_passphrase("Passphrase of another keyslot", key.source)
     others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
     if key.key_slot is not None:
         others = [each for each in others if each == key.key_slot]
-    with given, output.waiting("Deriving the key"):
+
+    def opens_another(passphrase: SecretBytes) -> None:
         for other in others:
-            try:
-                opened.unlock(given, keyslot=other, limits=key.limits).close()
-            except PassphraseError:
-                continue
-            return
-    raise PassphraseError(
-        f"{volume.header_file}: the passphrase opens no keyslot that would remain", tried=others
-    )
+            with contextlib.suppress(PassphraseError):
+                opened.unlock(passphrase, keyslot=other, limits=key.limits).close()
+                return
+        raise PassphraseError("the passphrase opens no keyslot that would remain", tried=others)
+
+    if volume.batch_mode and key.key_file is None:
+        given = None if prompt.is_interactive() else prompt.try_line()
+        if given is not None:
+            with given:
+                opens_another(given)
+    else:
+        try_passphrases("Passphrase of another keyslot", key, opens_another)[1].wipe()
 
 
 def _remove(

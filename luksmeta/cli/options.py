@@ -83,11 +83,11 @@ class Uuid(_TextType):
 class FileName(click.Path):
     """A file that the command is about: errors that name it need no other name."""
 
-    def convert(  # type: ignore[override]  # the values are those of the command line, text
+    def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401  # as in the base
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401
+        ctx: click.Context | None,
     ) -> str:
         """The name as it was given."""
         name = str(super().convert(value, param, ctx))
@@ -215,13 +215,15 @@ def volume_options(command: _Command) -> _Command:
     )
 
 
-def unlock_options(command: _Command) -> _Command:
-    """How to unlock; the command gets ``key: UnlockOptions``."""
-    return _grouped(
-        command,
-        "key",
-        UnlockOptions,
-        [
+def unlock_options(
+    key_slot: str = "This keyslot only.",
+) -> Callable[[_Command], _Command]:
+    """How to unlock; the command gets ``key: UnlockOptions``. ``key_slot`` is the help of -S."""
+    return functools.partial(
+        _grouped,
+        parameter="key",
+        kind=UnlockOptions,
+        options=[
             click.option(
                 "-d",
                 "--key-file",
@@ -241,7 +243,7 @@ def unlock_options(command: _Command) -> _Command:
                 metavar="FILE",
                 help="The volume key, instead of a passphrase.",
             ),
-            click.option("-S", "--key-slot", type=int, metavar="N", help="This keyslot only."),
+            click.option("-S", "--key-slot", type=int, metavar="N", help=key_slot),
             click.option(
                 "-T",
                 "--tries",

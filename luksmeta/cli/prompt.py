@@ -90,8 +90,10 @@ def read_passphrase(
     ``verify`` asks twice, on a terminal only. Raises InputError.
     """
     if key_file is not None:
+        output.log(f"{question}: from key file {key_file.path}")
         return key_file.read()
     if not is_interactive():
+        output.log(f"{question}: a line of standard input")
         return _read_line(STDIN, "standard input")
     passphrase = _typed(question)
     if verify:
@@ -175,7 +177,6 @@ def _read_line(descriptor: int, source: str) -> SecretBytes:
 
 def _typed(question: str) -> SecretBytes:
     """A line from the terminal without echo."""
-    output.log(f"asking: {question}")
     click.echo(f"{question}: ", err=True, nl=False)
     try:
         if sys.platform == "win32":

@@ -89,12 +89,12 @@ def config_command(
                 }
             )
         else:
-            output.say(f"{volume.header_file}: {' and '.join(p.what for p in opened.written)}")
+            output.say(f"{volume.header_file}: header updated")
 
 
 @click.command("volume-key")
 @volume_options
-@unlock_options
+@unlock_options()
 @click.option(
     "-o", "--output", "output_file", type=FileName(), metavar="FILE", help="A new file, mode 0600."
 )

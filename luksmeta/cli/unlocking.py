@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from luksmeta.cli import output, prompt
 from luksmeta.cli.options import UnlockOptions, VolumeOptions
 from luksmeta.cli.prompt import KeyFile
@@ -11,12 +14,13 @@ from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 from luksmeta.volume import open as open_volume
 
+_Result = TypeVar("_Result")
+
 
 def open_for(volume: VolumeOptions, *, writable: bool = False, dry_run: bool = False) -> Volume:
     """The volume with its data; damaged header copies are warned of."""
     opened = open_volume(volume.image, header=volume.header, writable=writable, dry_run=dry_run)
-    output.warn_about_copies(volume.header_file, opened.header)
-    return opened
+    return _looked_at(opened, volume.header_file)
 
 
 def open_header_for(
@@ -24,7 +28,12 @@ def open_header_for(
 ) -> Volume:
     """The volume by its header alone: a detached header's data need not be there."""
     opened = open_volume(volume.header_file, writable=writable, dry_run=dry_run)
-    output.warn_about_copies(volume.header_file, opened.header)
+    return _looked_at(opened, volume.header_file)
+
+
+def _looked_at(opened: Volume, name: str) -> Volume:
+    output.log(f"{name}: {opened!r}, keyslots {sorted(opened.keyslots)}")
+    output.warn_about_copies(name, opened.header)
     return opened
 
 
@@ -47,14 +56,26 @@ def unlock_keeping_passphrase(
     volume: Volume, key: UnlockOptions, *, keyslot: int | None
 ) -> tuple[UnlockedVolume, SecretBytes]:
     """The same, together with the passphrase, which the caller wipes."""
+    return try_passphrases(
+        f"Passphrase for {volume.data_storage.name}",
+        key,
+        lambda passphrase: volume.unlock(passphrase, keyslot=keyslot, limits=key.limits),
+    )
+
+
+def try_passphrases(
+    question: str, key: UnlockOptions, attempt: Callable[[SecretBytes], _Result]
+) -> tuple[_Result, SecretBytes]:
+    """What ``attempt`` makes of the passphrase, and the passphrase, which the caller wipes.
+
+    On a terminal it is asked for again after a PassphraseError, as often as the options say.
+    """
     tries = key.tries if key.source is None and prompt.is_interactive() else 1
     for left in reversed(range(tries)):
-        passphrase = prompt.read_passphrase(
-            f"Passphrase for {volume.data_storage.name}", key.source
-        )
+        passphrase = prompt.read_passphrase(question, key.source)
         try:
             with output.waiting("Deriving the key"):
-                return volume.unlock(passphrase, keyslot=keyslot, limits=key.limits), passphrase
+                return attempt(passphrase), passphrase
         except PassphraseError as error:
             passphrase.wipe()
             if not left:
