@@ -14,12 +14,13 @@ import stat
 import sys
 import tempfile
 import threading
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from luksmeta.closing import Closing
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
 from luksmeta.secret import BytesLike
 
@@ -28,7 +29,7 @@ _SPOOL_IN_MEMORY = 32 << 20
 _BLKSSZGET, _BLKPBSZGET = 0x1268, 0x127B  # linux/fs.h: logical and physical block size
 
 
-class Storage(ABC):
+class Storage(Closing):
     """A view of bytes by offset; the base of all storages, and what a caller's own derives from."""
 
     def __init__(self, name: str, *, writable: bool) -> None:
@@ -74,13 +75,13 @@ class Storage(ABC):
         if size != self.size:
             raise StorageError(f"{self.name}: size {self.size} cannot be changed to {size}")
 
-    def reserve(self, size: int) -> None:  # noqa: B027  # nothing to do, unless overridden
+    def reserve(self, size: int) -> None:  # nothing to do, unless overridden
         """Make sure that the first ``size`` bytes can be written without running out of space."""
 
-    def flush(self) -> None:  # noqa: B027  # nothing to do, unless overridden
+    def flush(self) -> None:  # nothing to do, unless overridden
         """Return only when everything written is on stable storage."""
 
-    def close(self) -> None:  # noqa: B027  # nothing to do, unless overridden
+    def close(self) -> None:  # nothing to do, unless overridden
         """Give back what the storage holds."""
 
     def _require_writable(self) -> None:
@@ -92,17 +93,6 @@ class Storage(ABC):
             raise StorageError(
                 f"{self.name}: cannot {verb} {size} bytes at {offset:#x}, it ends at {self.size:#x}"
             )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} size={self.size:#x}>"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from luksmeta import key_management, reencryption, requirements
+from luksmeta.closing import Closing
 from luksmeta.errors import KeyslotError, StorageError
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from luksmeta.volume import Volume
 
 
-class UnlockedVolume:
+class UnlockedVolume(Closing):
     """A volume with its key: reads, writes, and makes keyslots. A context manager: wipes its keys.
 
     ``keyslot`` is the id of the one that opened; None when the volume key was given.
@@ -164,14 +164,3 @@ class UnlockedVolume:
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""
         self._keys.wipe()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import BinaryIO, Final, Self, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 from uuid import UUID
 
 from luksmeta import key_management, requirements
+from luksmeta.closing import Closing
 from luksmeta.errors import KeyslotError, StorageBusyError
 from luksmeta.header import read_header
 from luksmeta.kdf.pbkdf import Limits
@@ -32,7 +32,7 @@ Target: TypeAlias = str | os.PathLike[str] | Storage | BinaryIO
 _ATTEMPTS: Final = 10  # at a change while other processes change the same header
 
 
-class Volume:
+class Volume(Closing):
     """A locked volume: its header can be inspected, changed and unlocked.
 
     ``written`` lists every plan that was applied, in order; ``progress`` is called while one is.
@@ -212,17 +212,6 @@ class Volume:
         """Close the files; harmless when repeated."""
         self.header_storage.close()
         self.data_storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<Volume luks{self.version} uuid={self.uuid} {self.data_storage.name}>"

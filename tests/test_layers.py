@@ -12,7 +12,7 @@ import pytest
 from tests.source import Module, modules
 
 ROWS = (
-    ("errors", "secret", "extents", "sizes"),
+    ("errors", "closing", "secret", "extents", "sizes"),
     (
         "storage",
         "locking",

@@ -49,7 +49,11 @@ _LAST: Final = "the last keyslot that opens the volume; its data will be lost fo
     metavar="N",
     help="The new keyslot's id.",
 )
-@click.option("--priority", type=click.Choice(["ignore", "normal", "high", "prefer"]))
+@click.option(
+    "--priority",
+    type=click.Choice(["ignore", "normal", "high", "prefer"]),
+    help="LUKS2: when the keyslot is tried; prefer is high.",
+)
 @pbkdf_options
 @click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
 @click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")

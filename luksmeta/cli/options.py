@@ -83,6 +83,9 @@ class Uuid(_TextType):
 class FileName(click.Path):
     """A file that the command is about: errors that name it need no other name."""
 
+    def __init__(self) -> None:
+        super().__init__(readable=False)  # whether it can be read shows when it is opened
+
     def convert(
         self,
         value: Any,  # noqa: ANN401  # as in the base

@@ -1,0 +1,171 @@
+"""What holds for every command alike: its forms of output, dry runs, detached headers, help."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import click
+import pytest
+
+from luksmeta.cli.root import root
+from luksmeta.formatting import Version
+from tests.builders import FIRST, VERSIONS
+from tests.cli.runner import CHEAP, as_ordinary_user, done, luksmeta, opens, piped, refused
+from tests.cli.volumes import COMMANDS, WRITERS, Command, detach, folder_with
+
+CASES = [
+    pytest.param(command, version, id=f"{command.name}-{version}")
+    for command in COMMANDS
+    for version in command.versions
+]
+WRITING_CASES = [
+    pytest.param(command, version, id=f"{command.name}-{version}")
+    for command in WRITERS
+    for version in command.versions
+]
+
+
+def state(folder: Path) -> dict[str, str]:
+    """The hash of every file."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("command", "version"), CASES)
+def test_every_command_succeeds_and_says_so(
+    command: Command, version: Version, tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, version)
+    answer = done(luksmeta(*command.line(image)))
+    assert command.name == "read" or answer.out
+    assert not answer.out.startswith("{")
+
+
+@pytest.mark.parametrize(("command", "version"), CASES)
+def test_with_json_standard_output_is_one_document(
+    command: Command, version: Version, tmp_path: Path
+) -> None:
+    if not command.has_json:
+        return
+    image = folder_with(tmp_path, version)
+    answer = done(luksmeta(*command.line(image, "--json")))
+    assert isinstance(json.loads(answer.out), dict)
+
+
+@pytest.mark.parametrize(("command", "version"), WRITING_CASES)
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    command: Command, version: Version, tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, version)
+    image.chmod(0o400)
+    before = state(tmp_path)
+    answer = done(luksmeta(*command.line(image, "--dry-run")))
+    assert answer.out.startswith("Nothing was written. The write plan:\n")
+    plan = done(luksmeta(*command.line(image, "--dry-run", "--json"))).json["plan"]
+    assert {step["step"] for step in plan} <= {
+        "barrier", "write", "random", "zero", "reserve", "resize"
+    }  # fmt: skip
+    assert any(step.get("length") for step in plan)
+    assert len(plan) == len(answer.out.splitlines()) - 1
+    assert state(tmp_path) == before
+
+
+def test_a_dry_run_needs_no_right_to_write(tmp_path: Path) -> None:
+    for version in VERSIONS:
+        folder = tmp_path / version
+        folder.mkdir()
+        image = folder_with(folder, version)
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        for command in WRITERS:
+            if version in command.versions and command.name != "format":
+                done(as_ordinary_user(*command.line(image, "--dry-run")))
+
+
+@pytest.mark.parametrize(("command", "version"), CASES)
+def test_every_command_takes_a_detached_header(
+    command: Command, version: Version, tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, version)
+    header = detach(image)
+    before = image.read_bytes()
+    if command.name != "format":
+        assert luksmeta(*command.line(image)).status != 0 or command.name == "restore-header"
+        image.write_bytes(before)
+    done(luksmeta(*command.line(image, "--header", header)))
+    if command.name != "write":
+        assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(("command", "version"), CASES)
+def test_what_a_command_leaves_still_opens_unless_it_took_the_key(
+    command: Command, version: Version, tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, version)
+    done(luksmeta(*command.line(image)))
+    if command.name not in ("change-key", "erase"):
+        assert opens(image, FIRST)
+
+
+@pytest.mark.parametrize("name", [None, *root.list_commands(None)])  # type: ignore[arg-type]
+def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> None:
+    answer = done(luksmeta(*([] if name is None else [name]), "--help"))
+    assert max(map(len, answer.out.splitlines())) <= 100
+    assert answer.out.startswith("Usage: luksmeta")
+    if name is not None:
+        command = root.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        assert command.help
+        undescribed = [
+            each.name for each in command.params if isinstance(each, click.Option) and not each.help
+        ]
+        assert not undescribed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ((), "missing command"),
+        (("no-such",), "'no-such'"),
+        (("dump",), "'IMAGE'"),
+        (("dump", "a", "b"), "(b)"),
+        (("dump", "a", "--nonsense"), "'--nonsense'"),
+        (("read", "a", "--offset", "12x"), "'12x'"),
+        (("read", "a", "--offset", "-1"), "'-1'"),
+        (("read", "a", "--length", ""), "size ''"),
+        (("read", "a", "--length", "9999999999999999999G"), "9999999999999999999G"),
+        (("write", "a", "--offset", "0x10"), "'0x10'"),
+        (("kill-slot", "a"), "'N'"),
+        (("kill-slot", "a", "one"), "'one'"),
+        (("unlock", "a", "-S", "x"), "'x'"),
+        (("unlock", "a", "-T", "0"), "--tries"),
+        (("unlock", "a", "--max-memory", "0"), "--max-memory"),
+        (("unlock", "a", "-l", "1.5k"), "1.5k"),
+        (("format", "a", "--type", "luks3"), "luks3"),
+        (("config", "a", "--uuid", "nonsense"), "--uuid"),
+        (("completion", "tcsh"), "tcsh"),
+    ],
+)
+def test_wrong_arguments_are_status_1_and_one_line(arguments: tuple[str, ...], part: str) -> None:
+    refused(luksmeta(*arguments), 1, part, "--help")
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    import luksmeta as package
+
+    assert done(luksmeta("--version")).out == f"luksmeta, version {package.__version__}\n"
+
+
+def test_a_passphrase_may_come_from_a_pipe(tmp_path: Path) -> None:
+    image = folder_with(tmp_path, "luks2")
+    answer = done(piped("unlock", image, stdin=FIRST + b"\nnothing reads this\n"))
+    assert answer.out == f"{image}: keyslot 0 opens\n"
+
+
+def test_format_of_a_new_file_dry_run_creates_nothing(tmp_path: Path) -> None:
+    line = ("format", tmp_path / "new", "--size", "20M", *CHEAP, "--dry-run")
+    assert "random" in done(luksmeta(*line, stdin=b"pw\n")).out
+    line = (*line, "--header", tmp_path / "new.hdr")
+    assert done(luksmeta(*line, "--json", stdin=b"pw\n")).json["plan"]
+    assert not list(tmp_path.iterdir())
