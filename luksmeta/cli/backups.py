@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import click
 
 from luksmeta import backup
@@ -14,8 +16,8 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for
-from luksmeta.model import Keyslot
-from luksmeta.storage import FileStorage, OverlayStorage, Storage
+from luksmeta.model import AnyKeyslot, Keyslot
+from luksmeta.storage import FileStorage
 
 
 @click.command("backup-header")
@@ -67,9 +69,8 @@ def restore_header_command(
     """
     with (
         FileStorage(input_file) as source,
-        FileStorage(volume.header_file, writable=not dry_run) as target,
+        FileStorage(volume.header_file, writable=not dry_run) as storage,
     ):
-        storage: Storage = OverlayStorage(target) if dry_run else target
         restoration = backup.prepare(storage, source)
         for note in restoration.notes:
             output.warning(f"{volume.header_file}: {note}")
@@ -101,9 +102,9 @@ def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> Non
         erased = sorted(opened.metadata.bound_keyslots)
         if not dry_run:
             prompt.confirm(
-                f"{volume.header_file}: all {len(erased)} keyslots will be erased, and the data "
-                "with them",
+                f"{volume.header_file}: {_counted(erased)} will be erased, and the data with that",
                 batch_mode=volume.batch_mode,
+                refused=prompt.RemovalRefusedError,
             )
         opened.erase()
         left = sorted(opened.metadata.keyslots)
@@ -112,13 +113,15 @@ def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> Non
         elif as_json:
             output.say_json({"erased": erased, "left": left})
         else:
-            output.say(f"{volume.header_file}: {len(erased)} keyslots erased")
+            output.say(f"{volume.header_file}: {_counted(erased)} erased")
             _say_what_stays(opened.metadata.keyslots)
 
 
-def _say_what_stays(keyslots: object) -> None:
-    if not isinstance(keyslots, dict):
-        return
+def _counted(keyslots: Sequence[int]) -> str:
+    return f"{len(keyslots)} keyslot" + ("" if len(keyslots) == 1 else "s")
+
+
+def _say_what_stays(keyslots: Mapping[int, AnyKeyslot]) -> None:
     for keyslot_id, keyslot in sorted(keyslots.items()):
         kind = "unbound" if isinstance(keyslot, Keyslot) else keyslot.type
         output.say(f"  keyslot {keyslot_id} ({kind}) stays")

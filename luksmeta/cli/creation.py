@@ -123,7 +123,10 @@ def format_command(
         )
         with output.waiting("Measuring this machine"):
             _add_costs(keywords, kind, kdf)
-        with interrupts.incomplete(*_new_files(volume)), output.progress("Formatting") as progress:
+        with (
+            interrupts.incomplete(*_new_files(volume)),
+            output.progress("Formatting", first="Deriving the key") as progress,
+        ):
             made = format_volume(
                 volume.image,
                 passphrase,

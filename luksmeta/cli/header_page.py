@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from luksmeta.cli.output import printable
+from luksmeta.cli.output import printable, problem_of
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
@@ -86,7 +86,7 @@ def _summary(header: Header) -> _Lines:
 
 
 def _copy(copy: CopyState, size: int) -> str:
-    state = copy.problem or "good"
+    state = problem_of(copy) or "good"
     return f"{copy.copy} at {copy.offset:#x}, {format_size(size)}: {state}"
 
 

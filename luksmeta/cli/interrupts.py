@@ -21,6 +21,7 @@ from typing import Final
 
 PATIENCE_SECONDS: Final = 0.5
 _STATUS: Final = 130
+_CURSOR_SHOWN: Final = "\x1b[?25h\n"  # ECMA-48 as every terminal knows it: spinners hide it
 _incomplete: set[str] = set()
 
 
@@ -72,6 +73,8 @@ def _watch(reader: socket.socket, answered: threading.Event) -> None:
                 with contextlib.suppress(OSError):
                     Path(name).unlink()
             with contextlib.suppress(OSError):
+                if sys.stderr.isatty():
+                    sys.stderr.write(_CURSOR_SHOWN)
                 sys.stderr.write("luksmeta: error: interrupted\n")
                 sys.stderr.flush()
             os._exit(_STATUS)

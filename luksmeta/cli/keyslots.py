@@ -245,6 +245,7 @@ def _prove_other_way_in(
             opened.unlock(volume_key=volume_key).close()
         return
     others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
+    whose = f"keyslot {keyslot}" if others == [keyslot] else "another keyslot"
     if key.key_slot is not None:
         others = [each for each in others if each == key.key_slot]
 
@@ -253,7 +254,7 @@ def _prove_other_way_in(
             with contextlib.suppress(PassphraseError):
                 opened.unlock(passphrase, keyslot=other, limits=key.limits).close()
                 return
-        raise PassphraseError("the passphrase opens no keyslot that would remain", tried=others)
+        raise PassphraseError(f"the passphrase is not that of {whose}", tried=others)
 
     if volume.batch_mode and key.key_file is None:
         given = None if prompt.is_interactive() else prompt.try_line()
@@ -261,7 +262,7 @@ def _prove_other_way_in(
             with given:
                 opens_another(given)
     else:
-        try_passphrases("Passphrase of another keyslot", key, opens_another)[1].wipe()
+        try_passphrases(f"Passphrase of {whose}", key, opens_another)[1].wipe()
 
 
 def _remove(
@@ -269,7 +270,9 @@ def _remove(
 ) -> None:
     if opened.metadata.bound_keyslots == (keyslot,) and not dry_run:
         prompt.confirm(
-            f"{volume.header_file}: keyslot {keyslot} is {_LAST}", batch_mode=volume.batch_mode
+            f"{volume.header_file}: keyslot {keyslot} is {_LAST}",
+            batch_mode=volume.batch_mode,
+            refused=prompt.RemovalRefusedError,
         )
     opened.remove_keyslot(keyslot, allow_last=True)
     _report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from luksmeta.errors import (
 from luksmeta.write_plan import WritePlan
 
 if TYPE_CHECKING:
-    from luksmeta.model import Header
+    from luksmeta.model import CopyState, Header
 
 STANDARD_OUTPUT: Final = "standard output"
 _QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
@@ -158,33 +159,48 @@ def warn_about_copies(name: str, header: Header) -> None:
     """Say which header copy of the file is damaged; nothing is repaired by reading."""
     for copy in header.copies:
         if copy.problem:
-            warning(f"{name}: {copy.copy} header copy at {copy.offset:#x}: {copy.problem}")
+            warning(f"{name}: {copy.copy} header copy at {copy.offset:#x}: {problem_of(copy)}")
+
+
+def problem_of(copy: CopyState) -> str:
+    """What is wrong with a header copy, which the line names already; empty when it is good."""
+    return (copy.problem or "").removeprefix(f"{copy.copy} header: ")
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str, *, first: str | None = None) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal's standard error, once the work takes long enough to need one.
 
-    Gives a function to call with the bytes done and the bytes to do.
+    Gives a function to call with the bytes done and the bytes to do. ``first`` names the work that
+    goes before its first call.
     """
-    if not sys.stderr.isatty():
+    if not _is_shown():
         yield lambda done, total: None
         return
-    bar = _Bar(what)
+    bar = _Bar(what, first)
     try:
         yield bar.update
     finally:
         bar.close()
 
 
+def _is_shown() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 class _Bar:
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, first: str | None) -> None:
         self._what = what
-        self._started = time.monotonic()
+        self._started: float | None = None
         self._stack = contextlib.ExitStack()
         self._show: Callable[[int, int], None] | None = None
+        if first is not None:
+            self._stack.enter_context(waiting(first))
 
     def update(self, done: int, total: int) -> None:
+        if self._started is None:
+            self._stack.close()
+            self._started = time.monotonic()
         if self._show is None:
             if time.monotonic() - self._started < _QUIET_SECONDS:
                 return
@@ -222,11 +238,22 @@ class _Bar:
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """A spinner on a terminal's standard error while a key is derived."""
-    if not sys.stderr.isatty():
+    """A spinner on a terminal's standard error while a key is derived, if that takes a while."""
+    if not _is_shown():
         yield
         return
+    with contextlib.ExitStack() as shown:
+        timer = threading.Timer(_QUIET_SECONDS, _spin, (what, shown))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+
+
+def _spin(what: str, shown: contextlib.ExitStack) -> None:
     from rich.console import Console
 
-    with Console(stderr=True).status(f"{what} …"):
-        yield
+    shown.enter_context(Console(stderr=True).status(f"{what} …"))

@@ -36,8 +36,20 @@ def input_error(name: str, error: OSError) -> LuksError:
     return StoragePermissionError(text) if isinstance(error, PermissionError) else InputError(text)
 
 
+class MismatchError(InputError):
+    """A new passphrase was not typed the same way twice."""
+
+    exit_status = 2  # as all below: src/utils_tools.c, EPERM
+
+
 class RefusedError(LuksError):
     """The user did not confirm."""
+
+
+class RemovalRefusedError(RefusedError):
+    """The user did not confirm that keyslots go."""
+
+    exit_status = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ def read_passphrase(
         with _typed(f"{question} again") as again:
             if not passphrase.matches(again):
                 passphrase.wipe()
-                raise InputError("passphrases do not match")
+                raise MismatchError("passphrases do not match")
     return passphrase
 
 
@@ -121,8 +133,11 @@ def is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def confirm(warning: str, *, batch_mode: bool) -> None:
-    """Ask for ``YES`` on a terminal; without one, ``-q`` must have been given. RefusedError."""
+def confirm(warning: str, *, batch_mode: bool, refused: type[RefusedError] = RefusedError) -> None:
+    """Ask for ``YES`` on a terminal; raises ``refused`` for any other answer.
+
+    Without a terminal ``-q`` must have been given: RefusedError.
+    """
     if batch_mode:
         return
     if not is_interactive():
@@ -130,7 +145,7 @@ def confirm(warning: str, *, batch_mode: bool) -> None:
     click.echo(f"{warning}.", err=True)
     click.echo("Are you sure? (Type YES in capital letters): ", err=True, nl=False)
     if sys.stdin.readline().strip() != "YES":
-        raise RefusedError("not confirmed; nothing was written")
+        raise refused("not confirmed; nothing was written")
 
 
 @contextlib.contextmanager

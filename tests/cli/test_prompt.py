@@ -1,0 +1,171 @@
+"""Passphrases from key files and from standard input: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from luksmeta.cli.prompt import KEY_FILE_MAX
+from tests import builders
+from tests.builders import FIRST, SECOND, THIRD
+from tests.cli.runner import (
+    CHEAP,
+    as_ordinary_user,
+    done,
+    key_file,
+    luksmeta,
+    opens,
+    piped,
+    process,
+    refused,
+)
+
+LONGEST = b"p" * 512
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return builders.file(tmp_path / "volume.img", "luks2", FIRST, SECOND)
+
+
+def test_a_newline_of_a_key_file_belongs_to_the_passphrase(image: Path, tmp_path: Path) -> None:
+    done(luksmeta("unlock", image, "-d", key_file(tmp_path)))
+    refused(luksmeta("unlock", image, "-d", key_file(tmp_path, FIRST + b"\n")), 2, str(image))
+
+
+def test_key_file_dash_takes_all_of_standard_input(image: Path) -> None:
+    done(luksmeta("unlock", image, "-d", "-", stdin=FIRST))
+    refused(luksmeta("unlock", image, "-d", "-", stdin=FIRST + b"\n"), 2)
+
+
+def test_offset_and_size_cut_a_key_file(image: Path, tmp_path: Path) -> None:
+    file = key_file(tmp_path, b"\0" * 1000 + FIRST + b"tail")
+    part = ("--keyfile-offset", "1000", "-l", str(len(FIRST)))
+    done(luksmeta("unlock", image, "-d", file, *part))
+    done(luksmeta("unlock", image, "-d", "-", *part, stdin=file.read_bytes()))
+    refused(luksmeta("unlock", image, "-d", file, "--keyfile-offset", "1000"), 2)
+    text = refused(luksmeta("unlock", image, "-d", file, "--keyfile-offset", "2k"), 1, str(file))
+    assert "offset 2048" in text
+    text = refused(luksmeta("unlock", image, "-d", file, "-l", "2k"), 1, str(file))
+    assert "2048 asked for" in text
+
+
+def test_a_key_file_may_be_8_mib_and_no_more(image: Path, tmp_path: Path) -> None:
+    file = key_file(tmp_path, bytes(KEY_FILE_MAX))
+    refused(luksmeta("unlock", image, "-d", file), 2)
+    with file.open("ab") as end:
+        end.write(b"\0")
+    refused(luksmeta("unlock", image, "-d", file), 1, str(file), str(KEY_FILE_MAX))
+    refused(luksmeta("unlock", image, "-d", file, "-l", "8388609"), 1, str(file), "8388609")
+    refused(luksmeta("unlock", image, "-d", file, "-l", "10"), 2)
+
+
+def test_an_endless_key_file_is_refused(image: Path) -> None:
+    refused(luksmeta("unlock", image, "-d", "/dev/zero"), 1, "/dev/zero")
+
+
+def test_an_empty_key_file_is_the_empty_passphrase(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2", FIRST)
+    empty = key_file(tmp_path, b"", "empty")
+    refused(luksmeta("unlock", image, "-d", empty), 2)
+    done(
+        luksmeta("add-key", image, "--new-keyfile", empty, *CHEAP, "-d", key_file(tmp_path)),
+    )
+    assert done(luksmeta("unlock", image, "-d", empty, "--json")).json == {"keyslot": 1}
+    assert done(luksmeta("unlock", image, "--json", stdin=b"\n")).json == {"keyslot": 1}
+
+
+@pytest.mark.parametrize("option", ["-d", "--volume-key-file", "--new-keyfile"])
+def test_a_key_file_that_cannot_be_read_is_named(image: Path, tmp_path: Path, option: str) -> None:
+    before = image.read_bytes()
+    line = ["add-key", image, *CHEAP, option]
+    missing, secret = tmp_path / "missing", key_file(tmp_path, b"x" * 32, "secret")
+    secret.chmod(0)
+    refused(luksmeta(*line, missing, stdin=FIRST + b"\n"), 1, str(missing), "no such file")
+    refused(luksmeta(*line, tmp_path, stdin=FIRST + b"\n"), 1, str(tmp_path), "is a directory")
+    denied = as_ordinary_user(*line, secret, stdin=FIRST + b"\n")
+    refused(denied, 2, str(secret), "permission denied")
+    assert image.read_bytes() == before
+
+
+def test_a_short_volume_key_file_is_refused(image: Path, tmp_path: Path) -> None:
+    file = key_file(tmp_path, b"x" * 31)
+    refused(luksmeta("unlock", image, "--volume-key-file", file), 1, "31 bytes", "32 asked for")
+    file.write_bytes(b"x" * 32)
+    refused(luksmeta("unlock", image, "--volume-key-file", file), 2, str(image))
+    file.write_bytes(builders.VOLUME_KEY + b"what follows does not count")
+    answer = done(luksmeta("unlock", image, "--volume-key-file", file))
+    assert answer.out == f"{image}: the volume key matches\n"
+
+
+@pytest.mark.parametrize("answer", [luksmeta, piped], ids=["file", "pipe"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\nmore\n"])
+def test_a_line_of_standard_input_ends_at_its_newline_or_at_the_end(
+    image: Path, answer: object, end: bytes
+) -> None:
+    assert callable(answer)
+    assert done(answer("unlock", image, "--json", stdin=FIRST + end)).json == {"keyslot": 0}
+
+
+def test_a_carriage_return_belongs_to_the_passphrase(image: Path) -> None:
+    refused(luksmeta("unlock", image, stdin=FIRST + b"\r\n"), 2)
+
+
+def test_each_passphrase_is_the_next_line(image: Path) -> None:
+    stdin = FIRST + b"\n" + THIRD + b"\nignored\n"
+    done(piped("add-key", image, *CHEAP, stdin=stdin))
+    assert opens(image, THIRD)
+    done(luksmeta("change-key", image, *CHEAP, stdin=THIRD + b"\nfourth"))
+    assert opens(image, b"fourth")
+    assert not opens(image, THIRD)
+
+
+def test_an_empty_line_is_the_empty_passphrase(image: Path) -> None:
+    done(luksmeta("add-key", image, *CHEAP, stdin=FIRST + b"\n\n"))
+    assert opens(image, b"")
+
+
+def test_a_missing_line_is_status_1_and_changes_nothing(image: Path) -> None:
+    before = image.read_bytes()
+    refused(luksmeta("unlock", image), 1, str(image), "nothing to read on standard input")
+    refused(luksmeta("add-key", image, *CHEAP, stdin=FIRST + b"\n"), 1, "nothing to read")
+    assert image.read_bytes() == before
+
+
+def test_a_line_has_512_bytes_at_most(image: Path, tmp_path: Path) -> None:
+    new = key_file(tmp_path, LONGEST)
+    line = ("add-key", image, *CHEAP, "--new-keyfile", new)
+    done(luksmeta(*line, stdin=FIRST + b"\n"))
+    assert opens(image, LONGEST)
+    text = refused(luksmeta("unlock", image, stdin=LONGEST + b"p\n"), 1, "more than 512 bytes")
+    assert "ppp" not in text
+
+
+def test_a_closed_standard_input_is_none(image: Path) -> None:
+    command = f'exec "$0" -m luksmeta unlock "{image}" <&-'
+    result = subprocess.run(
+        ["/bin/sh", "-c", command.replace('"$0"', _python())],
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert b"nothing to read on standard input" in result.stderr
+
+
+def _python() -> str:
+    import shlex
+    import sys
+
+    return shlex.quote(sys.executable)
+
+
+def test_a_key_file_may_be_a_named_pipe(image: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = subprocess.Popen(["/bin/sh", "-c", 'printf %s "$0" > "$1"', FIRST, fifo])
+    done(process("unlock", image, "-d", fifo))
+    assert writer.wait() == 0
