@@ -10,31 +10,26 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from luksmeta import requirements
-from luksmeta.errors import HeaderError, NotLuksError, StorageError, UnsupportedError
+from luksmeta.errors import (
+    HeaderError,
+    NotLuksError,
+    StorageBusyError,
+    StorageError,
+    UnsupportedError,
+)
+from luksmeta.extents import Extent
 from luksmeta.header import read_header
 from luksmeta.locking import locked
 from luksmeta.model import Header
-from luksmeta.storage import FileStorage, Storage, open_storage
+from luksmeta.storage import Storage, new_file, open_storage
 from luksmeta.volume import Target, Volume
-from luksmeta.write_plan import Barrier, Write, WritePlan
+from luksmeta.write_plan import Barrier, Copy, Fill, Reserve, Step, WritePlan
 
 FILE_MODE: Final = 0o400
-_LUKS1_GAP: Final = slice(1024, 4096)  # between the header and the first area: anybody's bytes
-
-
-def content(volume: Volume) -> bytes:
-    """What a backup of this volume holds: whole pages from the header's start."""
-    size = volume.header.backup_size
-    storage = volume.header_storage
-    with locked(storage, exclusive=False):
-        data = bytearray(storage.read_at(0, min(size, storage.size)).ljust(size, b"\0"))
-    if volume.version == 1 and volume.metadata.keyslots_area.offset >= _LUKS1_GAP.stop:
-        data[_LUKS1_GAP] = bytes(_LUKS1_GAP.stop - _LUKS1_GAP.start)
-    return bytes(data)
+_LUKS1_GAP: Final = Extent(1024, 3072)  # between header and first area: anybody's bytes
 
 
 def create(volume: Volume, path: str | os.PathLike[str]) -> int:
@@ -42,16 +37,22 @@ def create(volume: Volume, path: str | os.PathLike[str]) -> int:
 
     Raises StorageBusyError when the file is already there; nothing half-written stays behind.
     """
-    data = content(volume)
-    with FileStorage.create(path, mode=FILE_MODE) as file:
-        try:
-            file.resize(len(data))
-            file.write_at(0, data)
-            file.flush()
-        except BaseException:
-            Path(path).unlink()
-            raise
-    return len(data)
+    size, source = volume.header.backup_size, volume.header_storage
+    with new_file(path, mode=FILE_MODE) as file, locked(source, exclusive=False):
+        file.resize(size)
+        _plan(source, size, volume.header).apply(file)
+    return size
+
+
+def _plan(source: Storage, size: int, header: Header) -> WritePlan:
+    """The first ``size`` bytes of ``source``, as far as it goes; without LUKS1's gap."""
+    steps: list[Step] = [
+        Copy(source, Extent(0, min(size, source.size)), "header and keyslot areas")
+    ]
+    metadata = header.metadata
+    if metadata.version == 1 and metadata.keyslots_area.offset >= _LUKS1_GAP.end:
+        steps.append(Fill(_LUKS1_GAP, "gap behind the partition header", random=False))
+    return WritePlan.of("back up the header", steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,13 @@ class Restoration:
     notes: tuple[str, ...]
 
     def apply(self, storage: Storage) -> None:
-        """Write the backup over the header of ``storage``."""
+        """Write the backup over the header of ``storage``.
+
+        StorageBusyError when that header is no longer the one that was compared.
+        """
         with locked(storage, exclusive=True):
+            if tuple(_differences(storage, self.header)) != self.notes:
+                raise StorageBusyError(f"{storage.name}: another process has changed the header")
             self.plan.apply(storage)
 
 
@@ -82,10 +88,14 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
         raise StorageError(
             f"{storage.name}: has {storage.size} bytes, the backup's header needs {size}"
         )
-    notes = tuple(_differences(storage, header))
-    write = Write(0, backup.read_at(0, min(size, backup.size)), f"header backup {backup.name}")
-    plan = WritePlan.of("restore the header", (write, Barrier()))
-    return Restoration(plan, header, notes)
+    with locked(storage, exclusive=False):
+        notes = tuple(_differences(storage, header))
+    steps = (
+        Reserve(size, "space for the header"),
+        Copy(backup, Extent(0, min(size, backup.size)), f"header backup {backup.name}"),
+        Barrier(),
+    )
+    return Restoration(WritePlan.of("restore the header", steps), header, notes)
 
 
 def restore(target: Target, backup: Target) -> Restoration:
@@ -100,8 +110,7 @@ def restore(target: Target, backup: Target) -> Restoration:
 def _differences(storage: Storage, backup: Header) -> list[str]:
     """Notes on harmless differences; UnsupportedError for the others."""
     try:
-        with locked(storage, exclusive=False):
-            present = read_header(storage)
+        present = read_header(storage)
     except NotLuksError:
         return ["the target holds no LUKS header; the backup's is written over what is there"]
     except HeaderError as error:

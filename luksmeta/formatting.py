@@ -30,6 +30,8 @@ from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, WritePlan
 DATA_ALIGNMENT: Final = 1 << 20  # lib/libcryptsetup_macros.h DEFAULT_DISK_ALIGNMENT
 LUKS2_HEADER_SIZE: Final = 16 << 20  # both copies and the keyslots area, lib/luks2/luks2.h
 DATA_OFFSET_UNIT: Final = 4096  # lib/setup.c crypt_set_data_offset
+LUKS1_OFFSET_MAX: Final = ((1 << 32) - 1) * SECTOR_SIZE  # 32 bits of sectors in the header
+LUKS2_OFFSET_MAX: Final = (1 << 63) - 1  # what file offsets can be
 WIPED_MAX: Final = LUKS2_HEADER_SIZE // 2 + KEYSLOTS_AREA_MAX  # luks2_json_format.c: 8 + 128 MiB
 DEFAULT_CIPHER: Final = "aes-xts-plain64"
 DEFAULT_KEY_SIZE: Final = 32  # of one key; a mode with two keys has twice that
@@ -63,14 +65,21 @@ class FormatOptions:
     keyslot_key_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.data_offset is not None and self.data_offset % DATA_OFFSET_UNIT:
-            raise ValueError(
-                f"data offset {self.data_offset} is not a multiple of {DATA_OFFSET_UNIT} bytes"
-            )
+        if self.data_offset is not None:
+            self._check_data_offset(self.data_offset)
         if self.uuid is not None:
             uuids.UUID(self.uuid)
         if self.type == "luks1":
             self._refuse_what_luks1_lacks()
+
+    def _check_data_offset(self, data_offset: int) -> None:
+        if data_offset % DATA_OFFSET_UNIT:
+            raise ValueError(
+                f"data offset {data_offset} is not a multiple of {DATA_OFFSET_UNIT} bytes"
+            )
+        largest = LUKS1_OFFSET_MAX if self.type == "luks1" else LUKS2_OFFSET_MAX
+        if not 0 <= data_offset <= largest:
+            raise ValueError(f"data offset {data_offset} is not between 0 and {largest} bytes")
 
     def _refuse_what_luks1_lacks(self) -> None:
         given = {
@@ -166,6 +175,11 @@ def _check_cipher(metadata: Metadata, key: SecretBytes) -> None:
         engine.create(segment.encryption, key, segment.sector_size).close()
 
 
+def _data_offset(options: FormatOptions, place: Place, default: int) -> int:
+    """Where the data starts; 0 asks for the default, which is 0 where the header lies apart."""
+    return options.data_offset or (0 if place.is_detached else default)
+
+
 def _encryption(spec: CipherSpec) -> str:
     """The specification as headers have it: a bare cipher name gets the mode that it implies."""
     if "-" in spec.text or spec.text.startswith("capi:"):
@@ -197,9 +211,7 @@ def _luks1_header(
     key: SecretBytes, spec: CipherSpec, options: FormatOptions, place: Place
 ) -> Luks1Header:
     end = areas_end(len(key))
-    payload_offset = options.data_offset
-    if payload_offset is None:
-        payload_offset = 0 if place.is_detached else align_up(end, DATA_ALIGNMENT)
+    payload_offset = _data_offset(options, place, align_up(end, DATA_ALIGNMENT))
     if payload_offset < end and not (payload_offset == 0 and place.is_detached):
         raise ValueError(f"data offset {payload_offset} lies before the keyslots' end, {end}")
     iterations = options.digest_iterations or calibrate.digest_iterations(options.hash)
@@ -266,10 +278,8 @@ def _luks2_geometry(options: FormatOptions, place: Place) -> tuple[Extent, int]:
         )
     if options.data_offset:
         keyslots_size = min(keyslots_size, align_down(end - start, AREA_ALIGNMENT))
-    data_offset = options.data_offset
-    if data_offset is None:
-        data_offset = 0 if place.is_detached else align_up(start + keyslots_size, DATA_ALIGNMENT)
-    return Extent(start, keyslots_size), data_offset
+    default = align_up(start + keyslots_size, DATA_ALIGNMENT)
+    return Extent(start, keyslots_size), _data_offset(options, place, default)
 
 
 def _sector_size(options: FormatOptions, place: Place, data_offset: int) -> int:

@@ -136,7 +136,10 @@ AnyKeyslot: TypeAlias = Keyslot | ForeignKeyslot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CryptSegment:
-    """Encrypted user data; ``iv_tweak`` is in 512-byte sectors."""
+    """Encrypted user data; ``iv_tweak`` is in 512-byte sectors.
+
+    ``key_size`` is None in LUKS2, where only keyslots tell it.
+    """
 
     type: ClassVar[str] = "crypt"
 
@@ -145,6 +148,7 @@ class CryptSegment:
     iv_tweak: int
     encryption: str
     sector_size: int
+    key_size: int | None = None
     integrity: str | None = None
     flags: tuple[str, ...] = ()
     as_read: JsonObject = field(default_factory=dict, repr=False, compare=False)
@@ -283,10 +287,23 @@ class Metadata:
 
     @property
     def volume_key_size(self) -> int | None:
-        """The size in bytes of the first segment's key, as its keyslots tell; None without one."""
-        found = self.digest_of_segment(self.data_segments[0])
-        keyslots = found[1].keyslots if found else ()
-        return next((self.keyslots[keyslot_id].key_size for keyslot_id in keyslots), None)
+        """The size in bytes of the first data segment's key; None when nothing tells it."""
+        return self.key_size_of_segment(self.data_segments[0])
+
+    def key_size_of_segment(self, segment_id: int) -> int | None:
+        """The size in bytes of a segment's key; None when nothing tells it."""
+        found = self.digest_of_segment(segment_id)
+        return None if found is None else self.key_size_of_digest(found[0])
+
+    def key_size_of_digest(self, digest_id: int) -> int | None:
+        """The size in bytes of the key that a digest proves, as its keyslots or segments tell."""
+        digest = self.digests[digest_id]
+        segments = (self.segments[segment_id] for segment_id in digest.segments)
+        sizes = (
+            *(self.keyslots[keyslot_id].key_size for keyslot_id in digest.keyslots),
+            *(each.key_size for each in segments if isinstance(each, CryptSegment)),
+        )
+        return next((size for size in sizes if size is not None), None)
 
     def with_keyslot(self, keyslot_id: int, keyslot: AnyKeyslot, digest_id: int) -> Self:
         """The same with a keyslot set and assigned to a digest."""

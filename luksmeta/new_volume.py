@@ -13,16 +13,11 @@ from luksmeta.errors import LuksError, StorageError
 from luksmeta.formatting import FormatOptions, Version
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.locking import locked
+from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sizes import parse_size
-from luksmeta.storage import (
-    FileStorage,
-    MemoryStorage,
-    OverlayStorage,
-    Storage,
-    open_storage,
-)
-from luksmeta.volume import Target, Volume
+from luksmeta.storage import FileStorage, MemoryStorage, Storage, open_storage
+from luksmeta.volume import Target, Volume, is_same_file
 from luksmeta.write_plan import Progress
 
 
@@ -69,6 +64,8 @@ def format(  # luksmeta.format, the verb of luksFormat
     StorageError.
     """
     chosen = FormatOptions(**options)
+    if header is not None and is_same_file(header, target):
+        raise ValueError(f"{target}: a detached header lies in another file than its data")
     wanted = parse_size(size) if isinstance(size, str) else size
     data = _Place(target, wanted, may_create=wanted is not None)
     apart = None if header is None else _Place(header, None, may_create=True)
@@ -96,7 +93,6 @@ class _Place:
 
     def __init__(self, target: Target, size: int | None, *, may_create: bool) -> None:
         self._target = target
-        self._wanted = size
         self._is_new = isinstance(target, str | os.PathLike) and not Path(target).exists()
         self.size, self.sector_size = 0, 4096
         if not self._is_new:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from luksmeta.errors import RequirementError, VolumeKeyError
+from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import (
     CryptSegment,
     Dynamic,
@@ -39,7 +40,9 @@ _AREA_MEMBERS: Final[Mapping[str, tuple[tuple[str, int | None], ...]]] = {
 }
 
 
-def check(metadata: Metadata, keys: Mapping[int, SecretBytes]) -> None:
+def check(
+    metadata: Metadata, keys: Mapping[int, SecretBytes], limits: Limits | None = None
+) -> None:
     """Raise VolumeKeyError unless the reencryption's digest matches; ``keys`` are by digest id.
 
     RequirementError for a reencryption without digest, or of an unknown kind.
@@ -60,7 +63,7 @@ def check(metadata: Metadata, keys: Mapping[int, SecretBytes]) -> None:
     ]
     with SecretBytes(sum(len(part) for part in parts)) as covered:
         _join(parts, covered.view())
-        if not matches(found[1], covered):
+        if not matches(found[1], covered, limits):
             raise VolumeKeyError(
                 f"keyslot {keyslot_id}: the reencryption does not match its digest; the header was "
                 "changed without the volume key"

@@ -14,6 +14,7 @@ import hmac
 import mmap
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, NoReturn, Self, TypeAlias
 
@@ -42,8 +43,16 @@ class SecretBytes:
 
     @classmethod
     def random(cls, size: int) -> Self:
-        """``size`` bytes from the system's random generator."""
-        return cls(os.urandom(size))
+        """``size`` bytes from the system's random generator, read straight into this memory."""
+        secret = cls(size)
+        try:
+            with Path("/dev/urandom").open("rb", buffering=0) as generator:
+                filled = 0
+                while filled < size:
+                    filled += generator.readinto(secret.view()[filled:]) or 0
+        except OSError:  # Windows, or a root directory without devices
+            secret.view()[:] = os.urandom(size)
+        return secret
 
     def view(self) -> memoryview:
         """The bytes themselves, writable; valid until :meth:`wipe`."""

@@ -59,7 +59,7 @@ def lay_out(
     """The runs that make up the plaintext, in order; ``keys`` are by digest id.
 
     Raises UnsupportedError for a segment that cannot be read in user space, VolumeKeyError for one
-    whose key is not among ``keys``, StorageError when ``storage`` ends before the data starts.
+    whose key is not among ``keys``, StorageError when ``storage`` ends before the data does.
     """
     runs: list[SegmentRun] = []
     for segment_id in metadata.data_segments:
@@ -76,7 +76,7 @@ def _run(
     storage: Storage,
 ) -> SegmentRun:
     segment = _readable(segment_id, metadata.segments[segment_id])
-    sector_size, iv_tweak, cipher = SECTOR_SIZE, 0, None
+    sector_size, iv_tweak, key, cipher = SECTOR_SIZE, 0, None, None
     if isinstance(segment, CryptSegment):
         found = metadata.digest_of_segment(segment_id)
         key = keys.get(found[0]) if found else None
@@ -88,19 +88,25 @@ def _run(
                 f"segment {segment_id}: sector size {sector_size}, dm-crypt knows "
                 f"{', '.join(str(size) for size in engine.SECTOR_SIZES)}"
             )
-        cipher = engine.create(segment.encryption, key, sector_size)
     size = _size(segment_id, segment, sector_size, storage)
+    if isinstance(segment, CryptSegment) and key is not None:
+        cipher = engine.create(segment.encryption, key, sector_size)
     return SegmentRun(start, size, segment.offset, sector_size, iv_tweak, cipher)
 
 
 def _size(segment_id: int, segment: Segment, sector_size: int, storage: Storage) -> int:
-    if isinstance(segment.size, int):
-        return segment.size
     if storage.size < segment.offset:
         raise StorageError(
             f"segment {segment_id}: starts at {segment.offset:#x}, {storage.name} ends at "
             f"{storage.size:#x}"
         )
+    if isinstance(segment.size, int):
+        end = segment.offset + segment.size
+        if storage.size < end:
+            raise StorageError(
+                f"segment {segment_id}: ends at {end:#x}, {storage.name} at {storage.size:#x}"
+            )
+        return segment.size
     return align_down(storage.size - segment.offset, sector_size)
 
 

@@ -65,6 +65,14 @@ def find_signatures(storage: Storage) -> tuple[Signature, ...]:
     return found
 
 
+def find_foreign_signatures(storage: Storage) -> tuple[Signature, ...]:
+    """What is not LUKS of :func:`find_signatures`, a boot sector's magic always among it."""
+    name, offset, magic = _BOOT_SECTOR
+    boot_sector = (Signature(name, offset),) if _lies_at(storage, offset, magic) else ()
+    found = (each for each in find_signatures(storage) if not each.name.startswith("LUKS"))
+    return tuple(dict.fromkeys((*found, *boot_sector)))
+
+
 def first_data(storage: Storage, end: int) -> int | None:
     """The offset of the first byte before ``end`` that is not zero; None when all are."""
     end = min(end, storage.size)

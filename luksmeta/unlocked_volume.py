@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from luksmeta import key_management, reencryption, requirements
 from luksmeta.closing import Closing
-from luksmeta.errors import KeyslotError, StorageError
+from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
-from luksmeta.model import Header, KeyslotPriority
+from luksmeta.model import Header, KeyslotPriority, Metadata
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
@@ -63,7 +63,6 @@ class UnlockedVolume(Closing):
 
         Raises KeyslotError for an id that is taken or out of range, KeyslotsAreaFullError.
         """
-        requirements.allow_changes(self._volume.metadata)
         options = KeyslotOptions(
             pbkdf=pbkdf,
             hash=hash,
@@ -104,7 +103,6 @@ class UnlockedVolume(Closing):
         for both. In LUKS1 a keyslot keeps its id only by being written twice: see ``keep_id``.
         Raises KeyslotNotFoundError, and KeyslotError for a keyslot that holds another key.
         """
-        requirements.allow_changes(self._volume.metadata)
         options = KeyslotOptions(
             pbkdf=pbkdf,
             hash=hash,
@@ -139,7 +137,9 @@ class UnlockedVolume(Closing):
             if not storage.writable:
                 raise StorageError(f"{storage.name}: opened read-only")
         if requirements.is_reencrypting(volume.metadata):
-            reencryption.check(volume.metadata, self._keys.by_digest)
+            reencryption.check(volume.metadata, self._keys.by_digest, self._keys.limits)
+        if not volume.is_detached:
+            _refuse_data_over_header(volume.metadata)
         runs = lay_out(volume.metadata, self._keys.by_digest, storage)
         return SegmentStream(storage, runs, writable=writable)
 
@@ -164,3 +164,13 @@ class UnlockedVolume(Closing):
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""
         self._keys.wipe()
+
+
+def _refuse_data_over_header(metadata: Metadata) -> None:
+    """A detached header opened as if its data lay in the same file would be overwritten by it."""
+    header_end = metadata.keyslots_area.end
+    if metadata.data_offset < header_end:
+        raise UnsupportedError(
+            f"segment {metadata.data_segments[0]}: starts at {metadata.data_offset:#x}, the header "
+            f"ends at {header_end:#x}: this is a detached header, its data lies in another file"
+        )

@@ -23,11 +23,15 @@ from luksmeta.volume_key import digest_of_key, matches
 
 @dataclass(frozen=True, slots=True)
 class OpenedKeys:
-    """The keys of a volume by digest id; ``digest`` is that of the key which opened first."""
+    """The keys of a volume by digest id; ``digest`` is that of the key which opened first.
+
+    ``limits`` are those under which they were opened, for what still has to be proved.
+    """
 
     digest: int
     keyslot: int | None
     by_digest: dict[int, SecretBytes]
+    limits: Limits | None
 
     def wipe(self) -> None:
         """Wipe every key; harmless when repeated."""
@@ -45,34 +49,27 @@ def open_with_volume_key(
     except BaseException:
         key.wipe()
         raise
-    return OpenedKeys(digest_id, None, {digest_id: key})
+    return OpenedKeys(digest_id, None, {digest_id: key}, limits)
 
 
 def open_with_passphrase(
     metadata: Metadata,
     storage: Storage,
     passphrase: BytesLike | SecretBytes,
-    keyslot_id: int | None,
+    keyslot_ids: tuple[int, ...],
     limits: Limits | None,
 ) -> OpenedKeys:
-    """The keys that this passphrase opens; ``keyslot_id`` names the only keyslot to try.
+    """The keys that this passphrase opens, of the keyslots ``keyslot_ids``, tried in this order.
 
     While a reencryption goes on, segments have different keys; the passphrase is then tried for the
     others too. Raises PassphraseError, or what kept the only keyslot from being tried.
     """
-    if keyslot_id is None:
-        bound = [
-            each for each in keyslot_area.trial_order(metadata.keyslots) if metadata.is_bound(each)
-        ]
-    else:
-        metadata.keyslot(keyslot_id)
-        bound = [keyslot_id]
-    opened_id, key = _first_that_opens(metadata, storage, passphrase, bound, limits)
+    opened_id, key = _first_that_opens(metadata, storage, passphrase, keyslot_ids, limits)
     digest_id = _digest_of(metadata, opened_id)
-    keys = OpenedKeys(digest_id, opened_id, {digest_id: key})
+    keys = OpenedKeys(digest_id, opened_id, {digest_id: key}, limits)
     try:
         for other in sorted(_digests_of_data(metadata) - {digest_id}):
-            candidates = [each for each in bound if each in metadata.digests[other].keyslots]
+            candidates = [each for each in keyslot_ids if each in metadata.digests[other].keyslots]
             try:
                 _, keys.by_digest[other] = _first_that_opens(
                     metadata, storage, passphrase, candidates, limits

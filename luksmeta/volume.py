@@ -7,21 +7,24 @@ A :class:`Volume` is locked and cannot give plaintext; :meth:`Volume.unlock` mak
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import BinaryIO, Final, TypeAlias
 from uuid import UUID
 
 from luksmeta import key_management, requirements
 from luksmeta.closing import Closing
-from luksmeta.errors import KeyslotError, StorageBusyError
+from luksmeta.errors import HeaderError, KeyslotError, StorageBusyError
 from luksmeta.header import read_header
 from luksmeta.kdf.pbkdf import Limits
 from luksmeta.key_management import HeaderChange
+from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
+from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.storage import OverlayStorage, Storage, open_storage
+from luksmeta.signatures import find_foreign_signatures
+from luksmeta.storage import Storage, open_storage
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
 from luksmeta.write_plan import Progress, WritePlan
@@ -84,13 +87,14 @@ class Volume(Closing):
         self,
         passphrase: BytesLike | SecretBytes | None = None,
         *,
-        keyslot: int | None = None,
+        keyslot: int | Collection[int] | None = None,
         volume_key: BytesLike | SecretBytes | None = None,
         limits: Limits | None = None,
     ) -> UnlockedVolume:
         """Unlock with a passphrase, or with the volume key itself.
 
-        Keyslots are tried by priority; ``keyslot`` names the only one to try, also an unbound one.
+        Keyslots are tried by priority; ``keyslot`` names the only one or ones to try, in that
+        order, also unbound ones.
         Raises PassphraseError (``tried`` says which), VolumeKeyError, RequirementError,
         ResourceLimitError when a KDF costs more than ``limits`` allow, AlgorithmError.
         """
@@ -100,10 +104,23 @@ class Volume(Closing):
         if volume_key is not None:
             keys = open_with_volume_key(self.metadata, volume_key, limits)
         elif passphrase is not None:
+            keyslots = self._keyslots_to_try(keyslot)
             keys = open_with_passphrase(
-                self.metadata, self.header_storage, passphrase, keyslot, limits
+                self.metadata, self.header_storage, passphrase, keyslots, limits
             )
         return UnlockedVolume(self, keys)
+
+    def _keyslots_to_try(self, named: int | Collection[int] | None) -> tuple[int, ...]:
+        if named is None:
+            return tuple(
+                keyslot_id
+                for keyslot_id in trial_order(self.keyslots)
+                if self.metadata.is_bound(keyslot_id) and keyslot_id in self.header.keyslot_ids
+            )
+        ids = (named,) if isinstance(named, int) else tuple(named)
+        for keyslot_id in ids:
+            self.metadata.keyslot(keyslot_id)
+        return ids
 
     # --- changes that need no key ---
 
@@ -113,7 +130,6 @@ class Volume(Closing):
         Raises KeyslotNotFoundError, and KeyslotError when nothing would open the volume afterwards,
         unless ``allow_last``.
         """
-        requirements.allow_removal(self.metadata)
 
         def removed(header: Header) -> list[HeaderChange]:
             change = key_management.remove(header, keyslot)
@@ -123,12 +139,11 @@ class Volume(Closing):
                 )
             return [change]
 
-        self.change(removed)
+        self.change(removed, requirements.allow_removal)
 
     def erase(self) -> None:
         """Remove every keyslot that opens the volume; only a header backup brings one back."""
-        requirements.allow_removal(self.metadata)
-        self.change(key_management.erase)
+        self.change(key_management.erase, requirements.allow_removal)
 
     def configure(
         self,
@@ -143,7 +158,6 @@ class Volume(Closing):
         Raises UnsupportedError for what LUKS1 has no place for, ValueError for a label too long and
         for a malformed UUID.
         """
-        requirements.allow_changes(self.metadata)
 
         def configured(header: Header) -> list[HeaderChange]:
             metadata = header.metadata
@@ -161,7 +175,6 @@ class Volume(Closing):
 
     def set_priority(self, keyslot: int, priority: KeyslotPriority | str) -> None:
         """Set when a keyslot is tried: ``ignore``, ``normal`` or ``high`` (``prefer``)."""
-        requirements.allow_changes(self.metadata)
         wanted = KeyslotPriority.named(priority)
 
         def prioritised(header: Header) -> list[HeaderChange]:
@@ -175,12 +188,20 @@ class Volume(Closing):
 
     # --- applying changes ---
 
-    def change(self, compute: Callable[[Header], list[HeaderChange]]) -> None:
+    def change(
+        self,
+        compute: Callable[[Header], list[HeaderChange]],
+        allow: Callable[[Metadata], None] = requirements.allow_changes,
+    ) -> None:
         """Apply what ``compute`` makes of the header; again when another process was faster.
 
-        StorageBusyError when others always were, or when they put another volume there.
+        ``allow`` raises RequirementError for a header that must not be changed. Raises HeaderError
+        when a header copy is damaged and something else lies there, which writing would destroy;
+        StorageBusyError when other processes were always faster, or put another volume there.
         """
         for _ in range(_ATTEMPTS):
+            allow(self.metadata)
+            self._refuse_foreign_data()
             changes = compute(self.header)
             with locked(self.header_storage, exclusive=True):
                 if self.header.is_current(self.header_storage):
@@ -190,6 +211,19 @@ class Volume(Closing):
         raise StorageBusyError(
             f"{self.header_storage.name}: other processes changed the header {_ATTEMPTS} times"
         )
+
+    def _refuse_foreign_data(self) -> None:
+        """A damaged copy may be somebody's partition table or file system: ask first, as cryptsetup
+        does (lib/luks2/luks2_disk_metadata.c, ambiguous signatures).
+        """
+        if not any(copy.problem for copy in self.header.copies):
+            return
+        foreign = find_foreign_signatures(self.header_storage)
+        if foreign:
+            raise HeaderError(
+                f"{self.header_storage.name}: {', '.join(map(str, foreign))} lies over a header "
+                "copy and would be destroyed; nothing was changed"
+            )
 
     def apply(self, changes: list[HeaderChange]) -> None:
         """Write ``changes`` in order; after a StorageError the header is the last whole one's."""
@@ -228,7 +262,10 @@ def open(  # luksmeta.open, as in the standard library's own modules
     write = writable and not dry_run
     data_storage = open_storage(target, writable=write)
     try:
-        header_storage = open_storage(header, writable=write) if header else data_storage
+        if header is None or is_same_file(header, target):
+            header_storage = data_storage
+        else:
+            header_storage = open_storage(header, writable=write)
         try:
             with locked(header_storage, exclusive=False):
                 parsed = read_header(header_storage)
@@ -241,6 +278,13 @@ def open(  # luksmeta.open, as in the standard library's own modules
     if dry_run:
         data_storage, header_storage = overlaid(data_storage, header_storage)
     return Volume(parsed, header_storage, data_storage)
+
+
+def is_same_file(one: Target, other: Target) -> bool:
+    """Whether both are the same storage, or paths of the same file."""
+    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
+        return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)  # noqa: PTH110, PTH121  # os.PathLike, perhaps not a Path
+    return one is other
 
 
 def overlaid(data_storage: Storage, header_storage: Storage) -> tuple[Storage, Storage]:

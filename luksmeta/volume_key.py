@@ -64,7 +64,7 @@ def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = 
     for digest_id, digest in metadata.digests.items():
         if not digest.segments:
             continue
-        expected = key_size_of_digest(metadata, digest_id)
+        expected = metadata.key_size_of_digest(digest_id)
         if expected is not None and expected != len(key):
             # PBKDF2 pads short keys with zeroes: the length is part of the proof.
             sizes.add(expected)
@@ -75,10 +75,3 @@ def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = 
             f"volume key: {len(key)} bytes, this volume's has {', '.join(map(str, sorted(sizes)))}"
         )
     raise VolumeKeyError("volume key: does not match the volume's digest")
-
-
-def key_size_of_digest(metadata: Metadata, digest_id: int) -> int | None:
-    """The size in bytes of the key that a digest proves; None when no keyslot tells."""
-    for keyslot_id in metadata.digests[digest_id].keyslots:
-        return metadata.keyslots[keyslot_id].key_size
-    return None

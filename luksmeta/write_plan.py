@@ -15,7 +15,7 @@ from luksmeta.extents import Extent
 from luksmeta.secret import BytesLike
 from luksmeta.storage import Storage
 
-_CHUNK = 1 << 20  # bytes that a Fill writes at a time
+_CHUNK = 1 << 20  # bytes that a Fill or a Copy writes at a time
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the bytes done and the bytes to do."""
@@ -55,6 +55,21 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """``extent`` as it lies in another storage, read when it is applied."""
+
+    source: Storage
+    extent: Extent
+    what: str
+
+    def pieces(self) -> Iterator[tuple[int, BytesLike]]:
+        """What to write where, a bounded piece at a time."""
+        for offset in range(self.extent.offset, self.extent.end, _CHUNK):
+            size = min(_CHUNK, self.extent.end - offset)
+            yield offset, self.source.read_at(offset, size)
+
+
+@dataclass(frozen=True, slots=True)
 class Resize:
     """The storage made ``size`` bytes large."""
 
@@ -75,7 +90,7 @@ class Barrier:
     """Nothing behind it is written before everything ahead of it is on stable storage."""
 
 
-Step: TypeAlias = Write | Fill | Resize | Reserve | Barrier
+Step: TypeAlias = Write | Fill | Copy | Resize | Reserve | Barrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +108,7 @@ class WritePlan:
     @property
     def bytes_to_write(self) -> int:
         """How many bytes the plan writes in all."""
-        return sum(step.extent.size for step in self.steps if isinstance(step, Write | Fill))
+        return sum(step.extent.size for step in self.steps if isinstance(step, Write | Fill | Copy))
 
     def apply(self, storage: Storage, progress: Progress | None = None) -> None:
         """Carry the plan out; a StorageError leaves the steps before the failed one done."""
@@ -106,7 +121,7 @@ class WritePlan:
                     storage.resize(step.size)
                 case Reserve():
                     storage.reserve(step.size)
-                case Write() | Fill():
+                case Write() | Fill() | Copy():
                     for offset, data in step.pieces():
                         storage.write_at(offset, data)
                         done += len(data)
@@ -125,8 +140,8 @@ def _describe(step: Step) -> dict[str, int | str]:
         case Resize() | Reserve():
             name = "resize" if isinstance(step, Resize) else "reserve"
             return {"step": name, "length": step.size, "what": step.what}
-        case Write() | Fill():
-            name = "write"
+        case Write() | Fill() | Copy():
+            name = "copy" if isinstance(step, Copy) else "write"
             if isinstance(step, Fill):
                 name = "random" if step.random else "zero"
             return {

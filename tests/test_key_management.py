@@ -19,7 +19,8 @@ from luksmeta import (
 )
 from luksmeta.formatting import Version
 from luksmeta.model import Keyslot, KeyslotPriority
-from luksmeta.storage import FileStorage, OverlayStorage
+from luksmeta.overlay import OverlayStorage
+from luksmeta.storage import FileStorage
 from tests.builders import (
     FIRST,
     KDF,

@@ -15,6 +15,7 @@ ROWS = (
     ("errors", "closing", "secret", "extents", "sizes"),
     (
         "storage",
+        "overlay",
         "locking",
         "write_plan",
         "binary",

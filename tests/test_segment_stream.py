@@ -297,13 +297,6 @@ def test_a_segment_of_fixed_size_ends_there() -> None:
         assert len(raw.readall()) == 1024
 
 
-def test_a_segment_larger_than_any_device_costs_no_memory() -> None:
-    with _unlocked(size=str((1 << 64) - (1 << 20))) as unlocked, unlocked.open() as raw:
-        assert len(raw.read(512) or b"") == 512
-        with pytest.raises(StorageError):
-            raw.readall()
-
-
 def test_a_segment_that_starts_behind_the_device_is_refused_with_both_numbers() -> None:
     offset = data_offset("luks2") + (1 << 30)
     with (

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
+from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import (
     FileObjectStorage,
     FileStorage,
     MemoryStorage,
-    OverlayStorage,
     SliceStorage,
     Storage,
     open_storage,

@@ -27,7 +27,8 @@ from luksmeta import (
 )
 from luksmeta.formatting import Version
 from luksmeta.model import KeyslotPriority
-from luksmeta.storage import FileStorage, OverlayStorage, Storage
+from luksmeta.overlay import OverlayStorage
+from luksmeta.storage import FileStorage, Storage
 from tests.builders import (
     FIRST,
     KDF,

@@ -9,16 +9,18 @@ from typing import Any
 import click
 
 from luksmeta.cli import interrupts, output, prompt
-from luksmeta.cli.options import (
-    FileName,
+from luksmeta.cli.key_options import (
     KeyBits,
     PbkdfOptions,
+    pbkdf_options,
+)
+from luksmeta.cli.options import (
+    FileName,
     Size,
     Uuid,
     VolumeOptions,
     dry_run_option,
     json_option,
-    pbkdf_options,
     volume_options,
 )
 from luksmeta.cli.unlocking import read_volume_key

@@ -14,19 +14,18 @@ from typing import Final
 import click
 
 from luksmeta.cli import interrupts, output, prompt
+from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     FileName,
     Size,
-    UnlockOptions,
     VolumeOptions,
     dry_run_option,
     json_option,
-    unlock_options,
     volume_options,
 )
 from luksmeta.cli.unlocking import open_for, unlock
+from luksmeta.overlay import OverlayStorage
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import OverlayStorage
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 

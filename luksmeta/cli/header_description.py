@@ -95,7 +95,9 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> dict[s
         "digest": found[0] if found else None,
     }
     if not isinstance(keyslot, Keyslot):
-        return {**known, "area": asdict(keyslot.area)}
+        area = keyslot.as_read.get("area")
+        members = dict(area) if isinstance(area, Mapping) else {}
+        return {**keyslot.as_read, **known, "area": {**members, **asdict(keyslot.area)}}
     if isinstance(keyslot.kdf, ForeignKdf):
         costs: dict[str, object] = {"type": keyslot.kdf.type}
     else:

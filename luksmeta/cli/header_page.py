@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import click
@@ -19,6 +19,7 @@ from luksmeta.model import (
     Digest,
     Dynamic,
     ForeignKdf,
+    ForeignKeyslot,
     Header,
     Keyslot,
     KeyslotPriority,
@@ -49,7 +50,7 @@ def render(header: Header, name: str, device_size: int) -> str:
         sections.append((title, _segment(metadata, segment_id, segment, device_size)))
     for keyslot_id, keyslot in sorted(metadata.keyslots.items()):
         title = f"Keyslot {keyslot_id}  {_keyslot_title(metadata, keyslot_id, keyslot)}"
-        sections.append((title, _keyslot(keyslot)))
+        sections.append((title, _keyslot(metadata, keyslot_id, keyslot)))
     for digest_id, digest in sorted(metadata.digests.items()):
         sections.append((f"Digest {digest_id}  {digest.type}", _digest(digest)))
     for token_id, token in sorted(metadata.tokens.items()):
@@ -58,12 +59,16 @@ def render(header: Header, name: str, device_size: int) -> str:
 
 
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> str:
-    rows = [click.style(printable(title), bold=True)]
+    rows = [click.style(_in_a_line(title), bold=True)]
     for name, value in lines:
         first, *rest = printable(value).split("\n")
-        rows.append(f"  {name:{_NAME_WIDTH}} {first}")
+        rows.append(f"  {_in_a_line(name):{_NAME_WIDTH}} {first}")
         rows.extend(f"  {'':{_NAME_WIDTH}} {line}" for line in rest)
     return "\n".join(rows)
+
+
+def _in_a_line(text: str) -> str:
+    return printable(text.replace("\n", " "))
 
 
 def _summary(header: Header) -> _Lines:
@@ -146,18 +151,38 @@ def _keyslot_title(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> 
     return f"opens {noun} {', '.join(str(segment_id) for segment_id in segments)}"
 
 
-def _keyslot(keyslot: AnyKeyslot) -> _Lines:
+def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> _Lines:
     yield "Key", f"{8 * keyslot.key_size} bits"
-    priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
-    yield "Priority", _PRIORITIES[priority]
+    if metadata.version == 2:
+        priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
+        yield "Priority", _PRIORITIES[priority]
+    found = metadata.digest_of_keyslot(keyslot_id)
+    yield "Digest", str(found[0]) if found else "(none)"
     if not isinstance(keyslot, Keyslot):
-        yield "Area", f"{keyslot.area.extent}, {keyslot.area.type}"
+        yield from _foreign(keyslot)
         return
     yield "KDF", _kdf(keyslot)
     yield "Salt", _hex(keyslot.salt)
     yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.size)})"
     yield "Area cipher", f"{keyslot.area.encryption}, {8 * keyslot.area.key_size}-bit key"
     yield "Split", f"{keyslot.af.stripes} stripes, {keyslot.af.hash}"
+
+
+def _foreign(keyslot: ForeignKeyslot) -> _Lines:
+    """What a keyslot of another type says, in its own words."""
+    yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.extent.size)})"
+    yield "Area type", keyslot.area.type
+    area = keyslot.as_read.get("area")
+    if isinstance(area, Mapping):
+        yield from _members(area, except_for=("type", "offset", "size"))
+    yield from _members(keyslot.as_read, except_for=("type", "key_size", "priority", "area"))
+
+
+def _members(record: Mapping[str, object], *, except_for: tuple[str, ...]) -> _Lines:
+    """The members of a JSON object as they stand."""
+    for name, value in record.items():
+        if name not in except_for:
+            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _kdf(keyslot: Keyslot) -> str:
@@ -183,9 +208,7 @@ def _digest(digest: Digest) -> _Lines:
 
 def _token(token: Token) -> _Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in token.keyslots) or "(none)"
-    for name, value in token.as_read.items():
-        if name not in ("type", "keyslots"):
-            yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield from _members(token.as_read, except_for=("type", "keyslots"))
 
 
 def _hex(data: bytes) -> str:

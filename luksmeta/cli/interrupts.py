@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -34,10 +33,11 @@ def answered_at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
+    reader, writer = os.pipe()
+    if sys.platform != "win32":  # there it is not asked for
+        os.set_blocking(writer, False)
     answered = threading.Event()
-    before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     before = signal.signal(signal.SIGINT, lambda *_: _answer(answered))
     watcher = threading.Thread(target=_watch, args=(reader, answered), daemon=True)
     watcher.start()
@@ -46,9 +46,9 @@ def answered_at_once() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         signal.set_wakeup_fd(before_fd)
-        writer.close()
+        os.close(writer)
         watcher.join()
-        reader.close()
+        os.close(reader)
 
 
 @contextlib.contextmanager
@@ -66,8 +66,8 @@ def _answer(answered: threading.Event) -> None:
     raise KeyboardInterrupt
 
 
-def _watch(reader: socket.socket, answered: threading.Event) -> None:
-    while received := reader.recv(1):
+def _watch(reader: int, answered: threading.Event) -> None:
+    while received := os.read(reader, 1):
         if received[0] == signal.SIGINT and not answered.wait(PATIENCE_SECONDS):
             for name in tuple(_incomplete):
                 with contextlib.suppress(OSError):

@@ -10,17 +10,19 @@ import click
 
 from luksmeta import key_management
 from luksmeta.cli import output, prompt
-from luksmeta.cli.options import (
+from luksmeta.cli.key_options import (
     KeyBits,
     NewKeyOptions,
     PbkdfOptions,
     UnlockOptions,
-    VolumeOptions,
-    dry_run_option,
-    json_option,
     new_key_options,
     pbkdf_options,
     unlock_options,
+)
+from luksmeta.cli.options import (
+    VolumeOptions,
+    dry_run_option,
+    json_option,
     volume_options,
 )
 from luksmeta.cli.unlocking import (
@@ -77,6 +79,7 @@ def add_key_command(
     tried = None if new_key_slot is None else key.key_slot
     with ExitStack() as stack:
         opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        _refuse_area_cipher(opened, keyslot_cipher, keyslot_key_size)
         if named is not None:
             key_management.require_free(opened.header, named)
         unlocked = stack.enter_context(unlock(opened, key, keyslot=tried))
@@ -123,6 +126,7 @@ def change_key_command(
     """
     with ExitStack() as stack:
         opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        _refuse_area_cipher(opened, keyslot_cipher, keyslot_key_size)
         unlocked, keyslot = _unlocked_keyslot(stack, opened, key)
         passphrase = stack.enter_context(
             prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
@@ -276,6 +280,12 @@ def _remove(
         )
     opened.remove_keyslot(keyslot, allow_last=True)
     _report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
+
+
+def _refuse_area_cipher(opened: Volume, *options: object) -> None:
+    """LUKS1 has one cipher for all: a keyslot with another one would never open."""
+    if opened.version == 1 and any(option is not None for option in options):
+        raise UnsupportedError("keyslot: LUKS1 has no cipher of its own for it")
 
 
 def _costs(opened: Volume, kdf: PbkdfOptions) -> Pbkdf:

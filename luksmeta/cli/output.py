@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -27,10 +26,10 @@ from luksmeta.errors import (
     StorageError,
     StoragePermissionError,
 )
-from luksmeta.write_plan import WritePlan
 
 if TYPE_CHECKING:
     from luksmeta.model import CopyState, Header
+    from luksmeta.write_plan import WritePlan
 
 STANDARD_OUTPUT: Final = "standard output"
 _QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
@@ -67,6 +66,8 @@ session = Session()
 def error(text: str, *, hint: str | None = None) -> None:
     """One line on standard error; with --debug the traceback of the current exception before it."""
     if session.debug:
+        import traceback
+
         traceback.print_exc(file=sys.stderr)
     if session.file is not None and not session.names_a_file(text):
         text = f"{session.file}: {text}"
@@ -82,6 +83,12 @@ def log(text: str) -> None:
     """One line on standard error, with --debug only."""
     if session.debug:
         click.echo(f"luksmeta: debug: {one_line(text)}", err=True)
+
+
+def end_prompt() -> None:
+    """End the line of a prompt that was left, on a terminal."""
+    if _is_shown():
+        click.echo(err=True)
 
 
 def one_line(text: str) -> str:
@@ -101,6 +108,8 @@ def hint(failure: LuksError) -> str | None:
     """What to do next about an error, where that is known."""
     if isinstance(failure, StorageBusyError) and "exists" in str(failure):
         return "nothing is overwritten; choose another name"
+    if isinstance(failure, ResourceLimitError) and "memory" not in str(failure):
+        return None
     return next((text for kind, text in _HINTS.items() if isinstance(failure, kind)), None)
 
 

@@ -19,7 +19,8 @@ WRONG_ARGUMENTS: Final = 1
 # Every command by its family's module, in the order of the help.
 _FAMILIES: Final = {
     "luksmeta.cli.creation": ("format",),
-    "luksmeta.cli.inspection": ("dump", "unlock"),
+    "luksmeta.cli.inspection": ("dump",),
+    "luksmeta.cli.unlock": ("unlock",),
     "luksmeta.cli.data": ("read", "write"),
     "luksmeta.cli.keyslots": ("add-key", "change-key", "convert-key", "remove-key", "kill-slot"),
     "luksmeta.cli.settings": ("config", "volume-key"),
@@ -29,8 +30,19 @@ _FAMILIES: Final = {
 _FAMILY_OF: Final = {name: module for module, names in _FAMILIES.items() for name in names}
 
 
+class Interrupted(Exception):  # noqa: N818  # no error
+    """KeyboardInterrupt on its way through click, which would print an empty line for that."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when that command is called or described."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Call the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted from interrupt
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the order of the help."""
@@ -89,7 +101,8 @@ def run(arguments: list[str]) -> int:
     try:
         with interrupts.answered_at_once():
             return _status(root.main(arguments, prog_name="luksmeta", standalone_mode=False))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, Interrupted, click.Abort):
+        output.end_prompt()
         output.error("interrupted")
         return INTERRUPTED
     except click.ClickException as error:

@@ -8,14 +8,13 @@ from typing import Final
 import click
 
 from luksmeta.cli import output, prompt
+from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     FileName,
-    UnlockOptions,
     Uuid,
     VolumeOptions,
     dry_run_option,
     json_option,
-    unlock_options,
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for, unlock

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from luksmeta.cli import output, prompt
-from luksmeta.cli.options import UnlockOptions, VolumeOptions
+from luksmeta.cli.key_options import UnlockOptions
+from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.prompt import KeyFile
 from luksmeta.errors import PassphraseError
 from luksmeta.secret import SecretBytes

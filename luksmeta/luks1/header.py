@@ -149,7 +149,10 @@ class Luks1Header:
         record = replace(self.record, uuid=c_bytes(metadata.uuid, 40, "uuid")).with_keyslot_records(
             records
         )
-        return replace(self, record=record, metadata=_to_metadata(record))
+        written = _to_metadata(record)
+        if written.keyslots != metadata.keyslots:
+            raise UnsupportedError("header: LUKS1 cannot hold these keyslots as they are")
+        return replace(self, record=record, metadata=written)
 
     def steps(self) -> tuple[Step, ...]:
         """One write of two sectors, and the barrier behind it."""
@@ -184,6 +187,7 @@ def _to_metadata(record: PartitionHeader) -> Metadata:
         iv_tweak=0,
         encryption=encryption,
         sector_size=SECTOR_SIZE,
+        key_size=key_size,
     )
     digest = Pbkdf2Digest(
         keyslots=tuple(keyslots),
@@ -292,6 +296,14 @@ def _refuse_what_luks1_lacks(metadata: Metadata) -> None:
             raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 knows PBKDF2 only")
         if keyslot.priority is not None:
             raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 has no keyslot priorities")
+        segment = metadata.segments[0]
+        data_cipher = segment.encryption if isinstance(segment, CryptSegment) else ""
+        if (keyslot.area.encryption, keyslot.area.key_size) != (data_cipher, keyslot.key_size):
+            raise UnsupportedError(
+                f"keyslot {keyslot_id}: {keyslot.area.encryption} with {keyslot.area.key_size} "
+                f"bytes of key, LUKS1 encrypts keyslots as the data: {data_cipher} with "
+                f"{keyslot.key_size}"
+            )
         if keyslot.kdf.hash != keyslot.af.hash or keyslot.af.hash != _hash_of(metadata):
             raise UnsupportedError(
                 f"keyslot {keyslot_id}: hash {keyslot.kdf.hash}, a LUKS1 header has one for all: "

@@ -173,13 +173,16 @@ class Luks2Header:
             for copy in HeaderCopy
         )
         data = _copy_bytes(record, document, HeaderCopy.PRIMARY, salts)
+        written = _metadata_of(record, document)
+        if written != metadata:
+            raise MetadataError("header: it would not read back as what was to be written")
         return replace(
             self,
             loaded=LoadedCopy(
                 HeaderCopy.PRIMARY,
                 BinaryHeader.from_bytes(data[:BINARY_HEADER_SIZE]),
                 document,
-                _metadata_of(record, document),
+                written,
             ),
             copies=states,
             salts=salts,

@@ -1,8 +1,9 @@
 """The JSON area as bytes: a text, a zero byte, and zeroes to the end of the area.
 
 What cryptsetup reads and writes through json-c, so bytes that are no UTF-8 survive (as
-surrogates), of equal member names the last one counts, and the order of members is kept. Of what
-json-c takes beyond JSON only control characters in strings are taken here; nothing writes the rest.
+surrogates), of equal member names the last one counts, the order of members is kept, and so is the
+text of a number with a fraction or an exponent. Of what json-c takes beyond JSON only control
+characters in strings are taken here; nothing writes the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn, cast
 
 from luksmeta.errors import MetadataError
-from luksmeta.luks2.limits import JSON_DEPTH_MAX
+from luksmeta.luks2.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
 from luksmeta.model import JsonObject, JsonValue
 
 _ESCAPES: Final = re.compile(
@@ -22,6 +23,20 @@ _ESCAPES: Final = re.compile(
     r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     r"|\\."
 )
+_SCALAR: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
+class LiteralFloat(float):
+    """A number that was read: it counts as a float, and is written as it was spelled.
+
+    What json-c does for ``1.10``, ``1E2``, or more digits than a double has
+    (``json_object_new_double_s``).
+    """
+
+    __slots__ = ("literal",)
+
+    def __init__(self, literal: str) -> None:
+        self.literal = literal
 
 
 def parse_json_area(area: bytes) -> JsonObject:
@@ -29,10 +44,12 @@ def parse_json_area(area: bytes) -> JsonObject:
 
     MetadataError when the area does not start with ``{``, does not end in zeroes after the text,
     or holds no single JSON object of at most the depth that json-c reads (specification 2.2;
-    cryptsetup ``lib/luks2/luks2_disk_metadata.c``). :func:`luksmeta.luks2.validation.validate`
-    judges the document itself.
+    cryptsetup ``lib/luks2/luks2_disk_metadata.c``), or more values than ``JSON_VALUES_MAX``.
+    :func:`luksmeta.luks2.validation.validate` judges the document itself.
     """
-    document = _parse(_text_of(area))
+    text = _text_of(area)
+    _check_value_count(text)
+    document = _parse(text)
     if not isinstance(document, dict):
         raise MetadataError("json area: holds no JSON object")
     if _is_deeper(document, JSON_DEPTH_MAX):
@@ -61,16 +78,25 @@ def compact_text(document: JsonObject) -> bytes:
     MetadataError for what no JSON text can say: infinities, lone surrogates, bottomless nesting.
     """
     try:
-        text = json.dumps(
-            document,
-            ensure_ascii=False,
-            allow_nan=False,
-            separators=(",", ":"),
-            default=_plain_object,
-        )
-        return text.encode("utf-8", "surrogateescape")
+        return _json_text(document).encode("utf-8", "surrogateescape")
     except (ValueError, RecursionError) as error:
         raise MetadataError(f"json area: document cannot be written: {error}") from error
+
+
+def _json_text(value: JsonValue) -> str:
+    """What ``json`` writes, but for the numbers: its encoders spell every float their own way."""
+    match value:
+        case LiteralFloat():
+            return value.literal
+        case str() | int() | float() | None:
+            return _SCALAR.encode(value)
+        case list():
+            return f"[{','.join(map(_json_text, value))}]"
+        case Mapping():
+            members = (f"{_json_text(name)}:{_json_text(inner)}" for name, inner in value.items())
+            return f"{{{','.join(members)}}}"
+        case _:
+            raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _text_of(area: bytes) -> str:
@@ -86,6 +112,18 @@ def _text_of(area: bytes) -> str:
             f"json area: text ends at {end:#x}, other bytes follow at {len(area) - rest:#x}"
         )
     return bytes(area[:end]).decode("utf-8", "surrogateescape")
+
+
+def _check_value_count(text: str) -> None:
+    """Refuse a text of too many values before any of them takes memory.
+
+    Every value but the first follows a comma or an opening bracket; those in strings count too.
+    """
+    most = sum(map(text.count, ",[{"))
+    if most > JSON_VALUES_MAX:
+        raise MetadataError(
+            f"json area: {most} commas and opening brackets, at most {JSON_VALUES_MAX} are read"
+        )
 
 
 def _parse(text: str) -> JsonValue:
@@ -110,8 +148,8 @@ def _replace_lone_surrogate(escape: re.Match[str]) -> str:
     return r"\ufffd" if escape["lone"] else escape[0]
 
 
-def _finite_float(literal: str) -> float:
-    value = float(literal)
+def _finite_float(literal: str) -> LiteralFloat:
+    value = LiteralFloat(literal)
     if math.isinf(value):
         raise ValueError(f"number {literal[:40]} is out of range")
     return value
@@ -119,12 +157,6 @@ def _finite_float(literal: str) -> float:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is no JSON value")
-
-
-def _plain_object(value: object) -> dict[str, JsonValue]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
 def _is_deeper(document: JsonValue, limit: int) -> bool:

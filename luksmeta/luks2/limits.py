@@ -36,3 +36,26 @@ JSON_DEPTH_MAX: Final = 31
 
 cryptsetup reads with json-c's default tokener, whose depth limit of 32 counts the value itself.
 """
+
+JSON_VALUES_MAX: Final = 1 << 17
+"""How many values a JSON area may hold, counted by commas and opening brackets.
+
+Ours: an area of up to 128 KiB cannot have more, and 32 keyslots have some 700. An area of 4 MiB has
+room for 2 million values, which took 270 MB and 4 s to read.
+"""
+
+OBJECTS_MAX: Final = 256
+"""How many keyslots, tokens, segments or digests a document may have.
+
+Ours: cryptsetup reads any number and makes at most ``KEYSLOTS_MAX`` of a kind. What relates
+segments to digests and their references takes as many steps as the three counts multiplied: 0.3 s.
+"""
+
+STRINGS_MAX: Final = 256
+"""How many strings an array of references, flags or requirements may have; see ``OBJECTS_MAX``."""
+
+VIOLATIONS_MAX: Final = 1000
+"""How many violations of one document are kept, 0.5 KiB each; more tell nobody anything."""
+
+DIGEST_SIZE_MIN: Final = 20
+"""The digest size that goes with every hash (cryptsetup ``lib/luks2/luks2_digest_pbkdf2.c``)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import resource
 import subprocess
@@ -93,7 +94,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB, where the system lets us mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "luksmeta-test", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "luksmeta-test", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         missing("a small file system cannot be mounted here")
     try:
@@ -144,8 +145,8 @@ def test_a_full_disk_stops_format_and_leaves_no_file(small_disk: Path) -> None:
     refused(luksmeta("format", file, *CHEAP, "--size", "20M", stdin=b"pw\n"), 4, "no space left")
     assert file.read_bytes() == bytes(100)
     data, header = small_disk / "data", small_disk / "header"
-    line = ("format", data, "--header", header, *CHEAP)
-    refused(luksmeta(*line, "--size", "1M", stdin=b"pw\n"), 4, "header: no space left")
+    apart = ("format", data, "--header", header, *CHEAP)
+    refused(luksmeta(*apart, "--size", "1M", stdin=b"pw\n"), 4, "header: no space left")
     assert list(small_disk.iterdir()) == [file]
 
 
@@ -223,18 +224,17 @@ def test_a_volume_locked_by_another_process_is_status_5(
         return  # locks the header for reading only
     image = folder_with(tmp_path, "luks2")
     before = image.read_bytes()
-    monkeypatch.setattr(locking.locked, "__kwdefaults__", None, raising=False)
-    monkeypatch.setitem(_defaults(locking), "wait_seconds", 0.05)
+    monkeypatch.setitem(_defaults(locking.locked), "wait_seconds", 0.05)
     with image.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_SH)
         refused(luksmeta(*command.line(image)), 5, str(image), "locked by another process")
     assert image.read_bytes() == before
 
 
-def _defaults(locking: object) -> dict[str, object]:
-    function = getattr(locking, "locked").__wrapped__  # noqa: B009
-    found: dict[str, object] = function.__kwdefaults__
-    return found
+def _defaults(function: object) -> dict[str, object]:
+    """The values of a function's keywords, also behind its decorator."""
+    defaults: dict[str, object] = inspect.unwrap(function).__kwdefaults__  # type: ignore[arg-type]
+    return defaults
 
 
 def test_one_damaged_copy_is_warned_of_and_standard_output_stays_clean(tmp_path: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_kdf_above_the_limit_is_status_3(tmp_path: Path) -> None:
     )  # fmt: skip
     done(luksmeta("unlock", image, "--max-memory", "64", stdin=FIRST))
     answer = luksmeta("unlock", image, "--max-memory", "63", stdin=FIRST)
-    refused(answer, 3, str(image), "keyslot 0", "64", "63", "--max-memory")
+    refused(answer, 3, str(image), "64", "63", "--max-memory")
 
 
 def test_with_debug_there_is_a_traceback_and_no_secret(tmp_path: Path) -> None:

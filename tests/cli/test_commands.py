@@ -64,7 +64,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert answer.out.startswith("Nothing was written. The write plan:\n")
     plan = done(luksmeta(*command.line(image, "--dry-run", "--json"))).json["plan"]
     assert {step["step"] for step in plan} <= {
-        "barrier", "write", "random", "zero", "reserve", "resize"
+        "barrier", "write", "copy", "random", "zero", "reserve", "resize"
     }  # fmt: skip
     assert any(step.get("length") for step in plan)
     assert len(plan) == len(answer.out.splitlines()) - 1
@@ -166,6 +166,6 @@ def test_a_passphrase_may_come_from_a_pipe(tmp_path: Path) -> None:
 def test_format_of_a_new_file_dry_run_creates_nothing(tmp_path: Path) -> None:
     line = ("format", tmp_path / "new", "--size", "20M", *CHEAP, "--dry-run")
     assert "random" in done(luksmeta(*line, stdin=b"pw\n")).out
-    line = (*line, "--header", tmp_path / "new.hdr")
-    assert done(luksmeta(*line, "--json", stdin=b"pw\n")).json["plan"]
+    header = ("--header", tmp_path / "new.hdr")
+    assert done(luksmeta(*line, *header, "--json", stdin=b"pw\n")).json["plan"]
     assert not list(tmp_path.iterdir())

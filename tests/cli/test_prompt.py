@@ -81,7 +81,7 @@ def test_an_empty_key_file_is_the_empty_passphrase(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["-d", "--volume-key-file", "--new-keyfile"])
 def test_a_key_file_that_cannot_be_read_is_named(image: Path, tmp_path: Path, option: str) -> None:
     before = image.read_bytes()
-    line = ["add-key", image, *CHEAP, option]
+    line = ("add-key", image, *CHEAP, option)
     missing, secret = tmp_path / "missing", key_file(tmp_path, b"x" * 32, "secret")
     secret.chmod(0)
     refused(luksmeta(*line, missing, stdin=FIRST + b"\n"), 1, str(missing), "no such file")

@@ -22,7 +22,8 @@ from luksmeta.luks2.binary_header import BinaryHeader
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.model import HeaderCopy
-from luksmeta.storage import FileStorage, OverlayStorage
+from luksmeta.overlay import OverlayStorage
+from luksmeta.storage import FileStorage
 from tests.builders import FIRST, document_of, image, key_behind, memory, with_document
 from tests.corpus import Corpus
 from tests.disk_states import states

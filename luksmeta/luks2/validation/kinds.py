@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from luksmeta.luks2.limits import STRINGS_MAX
 from luksmeta.model import SECTOR_SIZE, JsonValue
 
 Kind: TypeAlias = Callable[[JsonValue], str | None]
@@ -34,10 +35,10 @@ def text(value: JsonValue) -> str | None:
 
 
 def texts(value: JsonValue) -> str | None:
-    """An array of strings."""
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return None
-    return "is no array of strings"
+    """An array of strings, not too many of them."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return "is no array of strings"
+    return None if len(value) <= STRINGS_MAX else f"has {len(value)} strings, {STRINGS_MAX} may be"
 
 
 def integer(value: JsonValue) -> str | None:

@@ -9,10 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Self, cast
 
 from luksmeta.errors import Violation
-from luksmeta.luks2.limits import BINARY_HEADER_SIZE, OBJECT_ID_MAX
+from luksmeta.luks2.limits import (
+    BINARY_HEADER_SIZE,
+    OBJECT_ID_MAX,
+    OBJECTS_MAX,
+    VIOLATIONS_MAX,
+)
 from luksmeta.luks2.validation.shapes import CONFIG, DOCUMENT, OBJECTS, Place, faults
 from luksmeta.model import JsonObject
 
@@ -49,7 +55,7 @@ class View:
 
     @classmethod
     def of(cls, document: JsonObject, hdr_size: int) -> Self:
-        """Look at every member of every object once."""
+        """Look at every member of every object once; at most VIOLATIONS_MAX faults are kept."""
         found = list(faults(document, DOCUMENT, Place("", "json area:")))
         sections = {name: _section(document, name, found) for name in OBJECTS}
         config = document.get("config")
@@ -84,9 +90,19 @@ def texts(value: JsonObject, name: str) -> tuple[str, ...]:
     return tuple(cast("list[str]", value.get(name, [])))
 
 
+def crowded_sections(document: JsonObject) -> Iterator[Violation]:
+    """A violation for every section with more objects than anybody makes, at no cost."""
+    for name, shape in OBJECTS.items():
+        objects = document.get(name)
+        if isinstance(objects, Mapping) and len(objects) > OBJECTS_MAX:
+            fault = f"json area: {name} section has {len(objects)} objects, {OBJECTS_MAX} may be"
+            yield Violation(name, f"{shape.name}-count", fault)
+
+
 def object_rules() -> Iterator[str]:
     """The names of the rules that hold for every numbered object as such."""
     for shape in OBJECTS.values():
+        yield f"{shape.name}-count"
         yield f"{shape.name}-id"
         yield f"{shape.name}-object"
 
@@ -104,8 +120,8 @@ def _section(document: JsonObject, name: str, found: list[Violation]) -> Section
         return None
     sound = {}
     for key, value in objects.items():
-        violations = tuple(_object_faults(name, key, value))
-        found.extend(violations)
+        violations = tuple(islice(_object_faults(name, key, value), VIOLATIONS_MAX))
+        found.extend(violations[: VIOLATIONS_MAX - len(found)])
         if not violations:
             sound[int(key)] = cast("JsonObject", value)
     return Section(frozenset(objects), sound)

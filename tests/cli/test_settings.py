@@ -1,0 +1,109 @@
+"""``config`` and ``volume-key``."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from luksmeta.formatting import Version
+from tests import builders
+from tests.builders import FIRST, SECOND, VERSIONS
+from tests.cli.runner import done, key_file, luksmeta, opens, refused
+from tests.interop.peers import cryptsetup
+
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return builders.file(tmp_path / "volume.img", "luks2", FIRST, SECOND)
+
+
+def test_label_and_subsystem_are_independent(image: Path) -> None:
+    done(luksmeta("config", image, "--label", "one"))
+    document = done(luksmeta("config", image, "--subsystem", "two", "--json")).json
+    assert (document["label"], document["subsystem"]) == ("one", "two")
+    text = cryptsetup.dump(image)
+    assert "Label:         \tone" in text
+    assert "Subsystem:     \ttwo" in text
+    document = done(luksmeta("config", image, "--label", "", "--json")).json
+    assert (document["label"], document["subsystem"]) == ("", "two")
+
+
+@pytest.mark.parametrize("option", ["--label", "--subsystem"])
+def test_a_label_has_47_bytes_at_most(image: Path, option: str) -> None:
+    done(luksmeta("config", image, option, "x" * 47))
+    before = image.read_bytes()
+    refused(luksmeta("config", image, option, "x" * 48), 1, str(image), "48 bytes")
+    refused(luksmeta("config", image, option, "ü" * 24), 1, str(image), "48 bytes")
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_uuid_may_be_spelt_in_any_way_and_is_written_in_one(
+    tmp_path: Path, version: Version
+) -> None:
+    image = builders.file(tmp_path / "volume.img", version)
+    answer = done(luksmeta("config", image, "--uuid", UUID.upper().replace("-", "")))
+    assert answer.out == f"{image}: header updated\n"
+    assert cryptsetup.uuid(image) == UUID
+    assert opens(image, FIRST)
+
+
+def test_a_priority_belongs_to_a_keyslot(image: Path) -> None:
+    done(luksmeta("config", image, "-S", "1", "--priority", "prefer"))
+    assert cryptsetup.dump_json(image)["keyslots"]["1"]["priority"] == 2
+    done(luksmeta("config", image, "-S", "1", "--priority", "ignore"))
+    refused(luksmeta("unlock", image, stdin=SECOND), 2, "tried 0")
+    done(luksmeta("unlock", image, "-S", "1", stdin=SECOND))
+    done(luksmeta("config", image, "-S", "1", "--priority", "normal"))
+    assert "priority" not in cryptsetup.dump_json(image)["keyslots"]["1"]
+    for line in (("-S", "1"), ("--priority", "high"), ()):
+        refused(luksmeta("config", image, *line), 1)
+    refused(luksmeta("config", image, "-S", "1", "--priority", "highest"), 1, "highest")
+
+
+def test_flags_are_replaced_as_a_whole(image: Path) -> None:
+    done(luksmeta("config", image, "--persistent-flags", "allow-discards,no-read-workqueue"))
+    assert cryptsetup.dump_json(image)["config"]["flags"] == ["allow-discards", "no-read-workqueue"]
+    done(luksmeta("config", image, "--persistent-flags", "same-cpu-crypt"))
+    assert cryptsetup.dump_json(image)["config"]["flags"] == ["same-cpu-crypt"]
+    done(luksmeta("config", image, "--persistent-flags", ""))
+    assert not cryptsetup.dump_json(image)["config"].get("flags")
+    refused(luksmeta("config", image, "--persistent-flags", "allow-all"), 1, "'allow-all'")
+
+
+def test_luks1_has_no_label(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks1")
+    before = image.read_bytes()
+    for option in ("--label", "--subsystem", "--persistent-flags"):
+        value = "allow-discards" if option == "--persistent-flags" else "x"
+        refused(luksmeta("config", image, option, value), 1, str(image), "LUKS1")
+    refused(luksmeta("config", image, "-S", "0", "--priority", "high"), 1, str(image), "LUKS1")
+    assert image.read_bytes() == before
+
+
+def test_the_volume_key_goes_to_a_private_new_file(image: Path, tmp_path: Path) -> None:
+    key, target = key_file(tmp_path), tmp_path / "volume-key"
+    answer = done(luksmeta("volume-key", image, "-d", key, "-o", target))
+    assert answer.out == f"{target}: volume key of 256 bits\n"
+    assert target.read_bytes() == builders.VOLUME_KEY
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert cryptsetup.dump_volume_key(image, FIRST) == builders.VOLUME_KEY
+    target.write_bytes(b"another file")
+    refused(luksmeta("volume-key", image, "-d", key, "-o", target), 5, str(target))
+    assert target.read_bytes() == b"another file"
+
+
+def test_the_volume_key_is_not_shown_unasked(image: Path, tmp_path: Path) -> None:
+    key = key_file(tmp_path)
+    text = refused(luksmeta("volume-key", image, "-d", key), 1, str(image), "-q")
+    assert builders.VOLUME_KEY.hex() not in text
+    answer = done(luksmeta("volume-key", image, "-d", key, "-q"))
+    assert answer.out == builders.VOLUME_KEY.hex() + "\n"
+    document = done(luksmeta("volume-key", image, "-d", key, "-q", "--json")).json
+    assert document == {"key_size": 32, "keyslot": 0, "volume_key": builders.VOLUME_KEY.hex()}
+    line = ("volume-key", image, "-d", key, "--json", "-o", tmp_path / "file")
+    assert done(luksmeta(*line)).json == {"key_size": 32, "keyslot": 0}
