@@ -13,13 +13,18 @@ from typing import Final, Literal
 from luksmeta import key_management
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
-from luksmeta.kdf import calibrate
+from luksmeta.kdf import calibrate, hashes
 from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
+from luksmeta.luks2.limits import (
+    AREA_ALIGNMENT,
+    DIGEST_SIZE_MIN,
+    HDR_SIZES,
+    KEYSLOTS_AREA_MAX,
+)
 from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
@@ -44,7 +49,8 @@ class FormatOptions:
     """What a new volume is to be; what is None is decided as cryptsetup does.
 
     ``key_size``, ``data_offset``, ``metadata_size`` (of one header copy) and ``keyslots_size`` are
-    in bytes. ``digest_iterations`` are those of the volume key's digest.
+    in bytes. ``digest_iterations`` are those of the volume key's digest. Raises ValueError,
+    UnsupportedError, or AlgorithmError (for an unknown hash).
     """
 
     type: Version = "luks2"
@@ -67,6 +73,7 @@ class FormatOptions:
     def __post_init__(self) -> None:
         if self.data_offset is not None:
             self._check_data_offset(self.data_offset)
+        self._check_hash()
         if self.uuid is not None:
             uuids.UUID(self.uuid)
         if self.type == "luks1":
@@ -80,6 +87,19 @@ class FormatOptions:
         largest = LUKS1_OFFSET_MAX if self.type == "luks1" else LUKS2_OFFSET_MAX
         if not 0 <= data_offset <= largest:
             raise ValueError(f"data offset {data_offset} is not between 0 and {largest} bytes")
+
+    def _check_hash(self) -> None:
+        """Refuse a hash that is too short for the volume key's digest.
+
+        cryptsetup takes one for LUKS2; but below 20 bytes it compares nothing, so that afterwards
+        any passphrase opens the volume, to noise (lib/luks2/luks2_digest_pbkdf2.c; tried: 2.6.1).
+        """
+        size = hashes.get(self.hash).digest_size
+        if size < DIGEST_SIZE_MIN:
+            raise ValueError(
+                f"hash {self.hash} has {size} bytes, a digest of the volume key needs "
+                f"{DIGEST_SIZE_MIN}"
+            )
 
     def _refuse_what_luks1_lacks(self) -> None:
         given = {

@@ -9,7 +9,6 @@ objects that a library or a caller made on the way here; Python copies those at 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hmac
 import mmap
 import os
@@ -112,12 +111,13 @@ def _anonymous_mapping(size: int) -> mmap.mmap:
     mapping = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_DONTDUMP"):  # Linux
         mapping.madvise(mmap.MADV_DONTDUMP)
-    libc = ctypes.CDLL(None)
-    # The kernel rounds to whole pages and unlocks at munmap; a refusal is accepted (see above).
-    libc.mlock(ctypes.c_void_p(_address(mapping)), ctypes.c_size_t(length))
+    _lock(mapping, length)
     return mapping
 
 
-def _address(mapping: mmap.mmap) -> int:
+def _lock(mapping: mmap.mmap, length: int) -> None:
+    """Keep the memory out of swap; a refusal is accepted (see above), and munmap unlocks."""
+    import ctypes  # only here: looking at a header holds no secret and must not wait for it
+
     first = ctypes.c_char.from_buffer(mapping)
-    return ctypes.addressof(first)
+    ctypes.CDLL(None).mlock(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(length))

@@ -253,6 +253,8 @@ def test_a_new_file_is_sparse_and_the_owners_alone(tmp_path: Path) -> None:
         ({"cipher": "rot13-xts-plain64"}, AlgorithmError, "not available"),
         ({"cipher": ""}, AlgorithmError, "not a cipher specification"),
         ({"hash": "sha257"}, AlgorithmError, "hash 'sha257'"),
+        ({"hash": "md5"}, ValueError, "hash md5 has 16 bytes, .* needs 20"),
+        ({"type": "luks1", "hash": "md5"}, ValueError, "hash md5 has 16 bytes, .* needs 20"),
         ({"keyslot_cipher": "rot13-ecb"}, AlgorithmError, "not available"),
         ({"pbkdf": luksmeta.Pbkdf2(hash="sha256", iterations=999)}, ValueError, "minimum is 1000"),
         ({"size": "20X"}, ValueError, "a number is expected"),

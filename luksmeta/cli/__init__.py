@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
-    from luksmeta.cli.root import run
-
+    try:
+        from luksmeta.cli.root import run
+    except KeyboardInterrupt:  # so early that there is nothing to say it with
+        sys.exit(130)
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))

@@ -6,6 +6,7 @@ Those about passphrases and keys are in :mod:`luksmeta.cli.key_options`.
 from __future__ import annotations
 
 import functools
+import uuid as uuids
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,8 +52,6 @@ class Uuid(_TextType):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> str:
         """The UUID in lower case, with hyphens."""
-        import uuid as uuids
-
         try:
             return str(uuids.UUID(str(value)))
         except ValueError:

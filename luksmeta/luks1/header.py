@@ -7,8 +7,15 @@ from itertools import pairwise
 from typing import Self
 
 from luksmeta.binary import c_bytes, c_string, c_text
-from luksmeta.errors import HeaderError, NotLuksError, UnsupportedError, VersionError
+from luksmeta.errors import (
+    AlgorithmError,
+    HeaderError,
+    NotLuksError,
+    UnsupportedError,
+    VersionError,
+)
 from luksmeta.extents import Extent, align_up
+from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Pbkdf2
 from luksmeta.luks1.partition_header import (
     ACTIVE,
@@ -175,6 +182,7 @@ def _to_metadata(record: PartitionHeader) -> Metadata:
     cipher_mode = c_string(record.cipher_mode, "cipher mode", offset=40)
     encryption = f"{cipher_name}-{cipher_mode}" if cipher_mode else cipher_name
     hash_name = c_string(record.hash_spec, "hash", offset=72)
+    _check_hash(hash_name, len(record.mk_digest))
     areas = _checked_areas(record)
     keyslots = {
         keyslot_id: _to_keyslot(entry, areas[keyslot_id], encryption, hash_name, key_size)
@@ -206,6 +214,20 @@ def _to_metadata(record: PartitionHeader) -> Metadata:
         segments={0: segment},
         digests={0: digest},
     )
+
+
+def _check_hash(hash_name: str, digest_size: int) -> None:
+    """Refuse a hash that is too short; one that is not to be had is missed when it is used."""
+    try:
+        hash_size = hashes.get(hash_name).digest_size
+    except AlgorithmError:
+        return
+    if hash_size < digest_size:
+        raise HeaderError(
+            f"partition header: hash {hash_name} has {hash_size} bytes, the volume key's digest "
+            f"{digest_size}",
+            offset=72,
+        )
 
 
 def _to_keyslot(

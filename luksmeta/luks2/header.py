@@ -42,7 +42,10 @@ _STRIPES = 4000
 
 @dataclass(frozen=True, slots=True)
 class LoadedCopy:
-    """One copy that passed every check."""
+    """One copy that passed every check.
+
+    ``document`` is the JSON area as it lies there; ``metadata`` means it without known faults.
+    """
 
     copy: HeaderCopy
     record: BinaryHeader
@@ -246,9 +249,10 @@ def _load_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy:
         )
     json_area = storage.read_at(offset + BINARY_HEADER_SIZE, record.hdr_size - BINARY_HEADER_SIZE)
     check_checksum(copy, header, json_area)
-    document = repair_known_faults(parse_json_area(json_area))
-    _check_document(document, record.hdr_size, copy)
-    return LoadedCopy(copy, record, document, _metadata_of(record, document))
+    document = parse_json_area(json_area)
+    sound = repair_known_faults(document)
+    _check_document(sound, record.hdr_size, copy)
+    return LoadedCopy(copy, record, document, _metadata_of(record, sound))
 
 
 def _metadata_of(record: BinaryHeader, document: JsonObject) -> Metadata:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, TypeVar
 
+from luksmeta.errors import AlgorithmError
 from luksmeta.extents import Extent
+from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
-from luksmeta.luks2.limits import BINARY_HEADER_SIZE
+from luksmeta.luks2.limits import BINARY_HEADER_SIZE, DIGEST_SIZE_MIN
 from luksmeta.model import (
     DYNAMIC,
     AntiForensic,
@@ -41,8 +43,8 @@ from luksmeta.model import (
 
 _Record = TypeVar("_Record")
 _TOP_LEVEL = ("keyslots", "tokens", "segments", "digests", "config")  # in the order of a new header
-_DIGEST_SIZES = range(20, 65)  # lib/luks2/luks2_digest_pbkdf2.c: 20 bytes or the hash's size
 _SALT_SIZE = 32
+_DIGEST_SIZE_MAX = 64
 
 # A document that passed validation has these members with these types; mypy cannot know that.
 _Valid = Mapping[str, Any]
@@ -175,7 +177,7 @@ def _to_digest(members: _Valid) -> Digest:
         or not isinstance(hash_name, str)
         or not isinstance(iterations, int)
         or len(salt) != _SALT_SIZE
-        or len(digest) not in _DIGEST_SIZES
+        or len(digest) not in _digest_sizes(hash_name)
     ):
         return ForeignDigest(
             type=members["type"], keyslots=keyslots, segments=segments, as_read=members
@@ -189,6 +191,17 @@ def _to_digest(members: _Valid) -> Digest:
         digest=digest,
         as_read=members,
     )
+
+
+def _digest_sizes(hash_name: str) -> Container[int]:
+    """20 bytes or the hash's own size (lib/luks2/luks2_digest_pbkdf2.c).
+
+    A digest by a hash that is not to be had is taken as it is: its use says what is missing.
+    """
+    try:
+        return DIGEST_SIZE_MIN, hashes.get(hash_name).digest_size
+    except AlgorithmError:
+        return range(DIGEST_SIZE_MIN, _DIGEST_SIZE_MAX + 1)
 
 
 def _to_token(members: _Valid) -> Token:

@@ -96,6 +96,11 @@ def cipher_name_not_ascii(header: bytearray) -> None:
     header[8] = 0xE4
 
 
+@defect(HeaderError, "hash md5 has 16 bytes, the volume key's digest 20", 72)
+def hash_too_short(header: bytearray) -> None:
+    header[72:80] = b"md5\0\0\0\0\0"
+
+
 @defect(HeaderError, "a key of 0 bytes", 108)
 def key_of_no_bytes(header: bytearray) -> None:
     _put(header, 108, 0)

@@ -20,6 +20,7 @@ from tests.defects.documents import (
 )
 
 _OURS = "stricter than cryptsetup, which would misread the value"
+_BOUNDED = "cryptsetup takes any number of objects and references"
 NEWER = "cryptsetup 2.6.1 knows no hw-opal segments"
 
 
@@ -204,6 +205,46 @@ def token_id_empty(document: Document) -> None:
 @defect("token-id", peer_accepts=_OURS)
 def token_id_beyond_an_int(document: Document) -> None:
     document["tokens"]["4294967296"] = document["tokens"].pop("0")
+
+
+def _many(value: object) -> Document:
+    """One object more than a section may have."""
+    return {str(number): value for number in range(257)}
+
+
+@defect("keyslot-count")
+def keyslots_without_number(document: Document) -> None:
+    document["keyslots"] = _many({})
+
+
+@defect("segment-count")
+def segments_without_number(document: Document) -> None:
+    document["segments"] = _many({})
+
+
+@defect("digest-count")
+def digests_without_number(document: Document) -> None:
+    document["digests"] = _many({})
+
+
+@defect("token-count", peer_accepts=_BOUNDED)
+def tokens_without_number(document: Document) -> None:
+    document["tokens"] = _many({"type": "x", "keyslots": []})
+
+
+@defect("digest-keyslots", peer_accepts=_BOUNDED)
+def digest_names_a_keyslot_257_times(document: Document) -> None:
+    document["digests"]["0"]["keyslots"] += ["0"] * 255
+
+
+@defect("digest-segments", peer_accepts=_BOUNDED)
+def digest_names_a_segment_257_times(document: Document) -> None:
+    document["digests"]["0"]["segments"] *= 257
+
+
+@defect("token-keyslots", peer_accepts=_BOUNDED)
+def token_names_a_keyslot_257_times(document: Document) -> None:
+    document["tokens"]["0"]["keyslots"] *= 257
 
 
 @defect("keyslot-type")

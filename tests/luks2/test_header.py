@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,18 +16,22 @@ from luksmeta import (
     MemoryStorage,
     MetadataError,
     NotLuksError,
+    PassphraseError,
     StorageError,
     VersionError,
 )
 from luksmeta.luks2.binary_header import BinaryHeader
 from luksmeta.luks2.header import Luks2Header
+from luksmeta.luks2.json_text import dump_json
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
+from luksmeta.luks2.validation import validate
 from luksmeta.model import HeaderCopy
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import FileStorage
-from tests.builders import FIRST, document_of, image, key_behind, memory, with_document
+from tests.builders import FIRST, SECOND, document_of, image, key_behind, memory, with_document
 from tests.corpus import Corpus
 from tests.disk_states import states
+from tests.interop.peers import cryptsetup
 from tests.storages import UnreadableStorage, UntouchedStorage
 
 PRIMARY, SECONDARY = HeaderCopy.PRIMARY, HeaderCopy.SECONDARY
@@ -199,6 +204,28 @@ def test_cryptsetups_images_without_a_primary_are_read(
     assert header.loaded.copy is SECONDARY
     assert header.copies[1].offset == offset
     assert header.copies[0].problem is not None
+
+
+def test_the_document_is_as_it_lies_there_and_the_metadata_repaired(corpus: Corpus) -> None:
+    with FileStorage(corpus("luks2-validation/pbkdf2-leftover-params-0")) as storage:
+        header = Luks2Header.read(storage)
+        hdr_size = header.loaded.record.hdr_size
+        area = storage.read_at(BINARY_HEADER_SIZE, hdr_size - BINARY_HEADER_SIZE)
+    assert dump_json(header.document, len(area)) == area
+    assert {each.rule for each in validate(header.document, hdr_size)} == {"kdf-members"}
+    written = header.updated(header.metadata)
+    assert validate(written.document, hdr_size) == ()
+    assert written.metadata == header.metadata
+
+
+def test_a_volume_that_cryptsetup_formatted_with_md5_opens_to_its_passphrase_alone(
+    tmp_path: Path,
+) -> None:
+    path = cryptsetup.luks_format(tmp_path / "volume", FIRST, hash="md5")
+    with luksmeta.open(path) as volume:
+        assert key_behind(volume, FIRST) == cryptsetup.dump_volume_key(path, FIRST)
+        with pytest.raises(PassphraseError):  # where cryptsetup compares nothing and takes any
+            volume.unlock(SECOND)
 
 
 def test_a_stale_secondary_of_a_smaller_header_does_not_hide_the_good_one() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +14,8 @@ import luksmeta
 from luksmeta import MemoryStorage, Volume
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_area import to_document, to_metadata
+from luksmeta.luks2.json_text import LiteralFloat, compact_text
+from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.model import (
     ForeignDigest,
     ForeignKdf,
@@ -21,6 +23,7 @@ from luksmeta.model import (
     ForeignSegment,
     JsonObject,
     KeyslotPriority,
+    Pbkdf2Digest,
 )
 from luksmeta.storage import FileStorage
 from tests.builders import FIRST, KDF, SECOND, THIRD, VOLUME_KEY, document_of, image, with_document
@@ -32,8 +35,8 @@ _AREA = 128 << 10
 
 
 def _text(document: JsonObject) -> str:
-    """Equal texts are equal documents with their members in equal order."""
-    return json.dumps(document)
+    """Equal texts are equal documents with their members in equal order, numbers as spelled."""
+    return compact_text(document).decode()
 
 
 def _through_the_model(document: Document) -> JsonObject:
@@ -46,7 +49,7 @@ def _through_the_model(document: Document) -> JsonObject:
 def test_the_document_of_a_real_image_comes_back_in_order(corpus: Corpus, name: str) -> None:
     with FileStorage(corpus(name)) as storage:
         header = Luks2Header.read(storage)
-    assert _text(to_document(header.metadata)) == _text(header.document)
+    assert _text(to_document(header.metadata)) == _text(repair_known_faults(header.document))
 
 
 @pytest.mark.parametrize("oddity", ODDITIES, ids=lambda oddity: oddity.name)
@@ -65,6 +68,31 @@ def test_what_is_unknown_or_makes_no_sense_becomes_foreign() -> None:
     assert isinstance(metadata.digests[0], ForeignDigest)
     assert getattr(metadata.keyslots[1], "kdf", None) == ForeignKdf("scrypt")
     assert metadata.keyslots[0].priority is KeyslotPriority.IGNORE
+
+
+@pytest.mark.parametrize(
+    ("hash_name", "size", "proves"),
+    [
+        ("sha256", 32, True),
+        ("sha256", 20, True),
+        ("sha256", 31, False),
+        ("sha512", 32, False),
+        ("md5", 16, True),
+        ("md5", 20, True),
+        ("sha256", 16, False),
+        ("unheard-of", 19, False),
+        ("unheard-of", 64, True),  # until it is used, which says that nobody knows the hash
+        ("unheard-of", 65, False),
+    ],
+)
+def test_a_digest_has_20_bytes_or_as_many_as_its_hash(
+    hash_name: str, size: int, *, proves: bool
+) -> None:
+    document = _rich_document()
+    digest = base64.b64encode(bytes(size)).decode()
+    document["digests"]["0"].update(hash=hash_name, digest=digest)
+    metadata = to_metadata(document, uuid="", label="", subsystem="")
+    assert isinstance(metadata.digests[0], Pbkdf2Digest if proves else ForeignDigest)
 
 
 # Changes keep what they do not know
@@ -200,6 +228,22 @@ def test_an_undecodable_digest_is_kept_when_its_keyslots_change() -> None:
     document["digests"]["0"]["digest"] = "*"
     after = _changed(document, lambda volume: volume.remove_keyslot(1))
     assert after["digests"]["0"] == {**document["digests"]["0"], "keyslots": ["0"]}
+
+
+def test_numbers_keep_their_spelling_when_something_else_changes() -> None:
+    document = _rich_document()
+    numbers = ("1E2", "1.10", "-0.0", "5e-324", "0.1000000000000000055511151231257827")
+    members: Document = {f"x-{text}": LiteralFloat(text) for text in numbers}
+    for place in ((), ("keyslots", "0"), ("keyslots", "1", "kdf"), ("tokens", "5"), ("config",)):
+        found = _at(document, place)
+        assert found is not None
+        found.update({} if place[2:] else members)
+    document["digests"]["0"]["x-list"] = list(members.values())
+    after = _changed(document, _add)
+    del after["keyslots"]["2"]
+    after["digests"]["0"]["keyslots"].remove("2")
+    assert _text(after) == _text(document)
+    assert _text(after).count("0.1000000000000000055511151231257827") == 2 * 4 + 1
 
 
 def test_a_removed_keyslot_leaves_its_tokens_without_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from luksmeta.errors import MetadataError
 from luksmeta.luks2.json_text import dump_json, parse_json_area
+from luksmeta.luks2.limits import JSON_VALUES_MAX
 from luksmeta.model import JsonObject
 from tests.defects.documents import area_of, plain, write_image
 from tests.interop.peers import cryptsetup
@@ -144,6 +146,32 @@ def test_text_is_compact_ordered_and_without_escaped_slashes() -> None:
     document: JsonObject = {"z": ["a/b", 1.5, "\u00e4"], "a": MappingProxyType({"k": None})}
     text = '{"z":["a/b",1.5,"\u00e4"],"a":{"k":null}}'.encode()
     assert dump_json(document, 64) == text.ljust(64, b"\0")
+
+
+@pytest.mark.parametrize(
+    "number", ["1E2", "1.10", "-0.0", "1e-400", "0.1000000000000000055511151231257827", "10e+0"]
+)
+def test_a_number_is_written_as_it_was_spelled(number: str) -> None:
+    area = b'{"a":[%b]}\0' % number.encode()
+    document = parse_json_area(area)
+    assert document == {"a": [float(number)]}
+    assert dump_json(document, len(area)) == area
+    assert dump_json(copy.deepcopy(document), len(area)) == area
+
+
+def test_cryptsetup_spells_numbers_as_we_do(tmp_path: Path) -> None:
+    area = _with_token_value(b"[1E2,1.10,0.1000000000000000055511151231257827]")
+    image = write_image(tmp_path / "image", area)
+    cryptsetup.run("config", image, "--label", "rewritten")
+    rewritten = image.read_bytes()[4096:][:_SIZE]
+    assert rewritten == dump_json(parse_json_area(area), _SIZE)
+
+
+def test_an_area_of_too_many_values_is_refused_before_it_is_parsed() -> None:
+    most = b'{"a":[' + b"0," * (JSON_VALUES_MAX - 2)
+    assert parse_json_area(most + b"0]}\0")
+    with pytest.raises(MetadataError, match="131073 commas and opening brackets, at most 131072"):
+        parse_json_area(most + b"0,\0")
 
 
 def test_one_zero_byte_must_remain() -> None:

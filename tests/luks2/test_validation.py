@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import struct
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from luksmeta.errors import MetadataError
 from luksmeta.luks2.json_text import parse_json_area
-from luksmeta.luks2.limits import HDR_SIZES
+from luksmeta.luks2.limits import HDR_SIZES, JSON_VALUES_MAX, OBJECTS_MAX, VIOLATIONS_MAX
 from luksmeta.luks2.validation import repair_known_faults, rule_names, validate
 from tests.corpus import Corpus, CorpusImage, corpus_images
 from tests.defects.documents import (
@@ -96,12 +97,88 @@ def test_all_violations_are_reported_not_the_first() -> None:
     assert rules == {"area-offset", "token-keyslot", "config-json-size-match"}
 
 
-def test_many_keyslots_that_overlap_cost_no_quadratic_time() -> None:
+# Documents that ask for more than they are worth
+
+
+def test_as_many_objects_as_there_may_be_are_judged_one_by_one() -> None:
     document = plain()
     keyslot = document["keyslots"]["1"]
-    document["keyslots"] = {str(n): copy.deepcopy(keyslot) for n in range(10_000)}
+    document["keyslots"] = {str(n): copy.deepcopy(keyslot) for n in range(OBJECTS_MAX)}
     overlaps = [v for v in validate(document, HDR_SIZE) if v.rule == "area-overlap"]
-    assert len(overlaps) == 9_999
+    assert len(overlaps) == OBJECTS_MAX - 1
+
+
+def test_too_many_objects_are_one_violation_whatever_is_wrong_with_them() -> None:
+    document = plain()
+    document["tokens"] = {str(n): None for n in range(10_000)}
+    del document["config"]
+    assert [str(each) for each in validate(document, HDR_SIZE)] == [
+        "tokens: json area: tokens section has 10000 objects, 256 may be"
+    ]
+
+
+_ROOM = max(HDR_SIZES) - 4096
+_HALF, _THIRD = JSON_VALUES_MAX // 2 - 20, JSON_VALUES_MAX // 3 - 20
+_NAMES = ",".join(f'"{number}"' for number in range(1, 257))
+
+
+def _objects(count: int, value: str) -> str:
+    return ",".join(f'"{number}":{value}' for number in range(count))
+
+
+# What fills a section, or stands for it; the counts are the highest that are read at all.
+_WORST = {
+    "values": ("tokens", _objects(380_000, "0")),
+    "tokens": ("tokens", _objects(_HALF, "{}")),
+    "tokens of long names": ("tokens", ",".join(f'"{n:060}":0' for n in range(60_000))),
+    "segments": ("segments", _objects(28_000, '{"type":"linear","offset":"0","size":"512"}')),
+    "references": ("digests", _objects(256, f'{{"keyslots":[{_NAMES}],"segments":[]}}')),
+    "references of a type": (
+        "digests",
+        _objects(250, f'{{"type":"x","keyslots":[{_NAMES}],"segments":[]}}'),
+    ),
+    "members of a kdf": (
+        "keyslots",
+        f'"0":{{"type":"luks2","kdf":{{"type":"pbkdf2",{_objects(2 * _HALF, "0")}}}}}',
+    ),
+    "flags": ("segments", f'"0":{{"flags":[{",".join(["1"] * 2 * _HALF)}]}}'),
+    "objects in objects": ("extension", _objects(_THIRD, '{"":{}}')),
+    "escapes": ("extension", '"":"' + r"\udead" * 690_000 + '"'),
+}
+
+
+@pytest.mark.parametrize("worst", _WORST)
+def test_the_worst_area_is_judged_in_little_memory(worst: str) -> None:
+    section, members = _WORST[worst]
+    parts = dict.fromkeys(("keyslots", "tokens", "segments", "digests", "config"), "{}")
+    parts[section] = f"{{{members}}}"
+    text = ",".join(f'"{name}":{part}' for name, part in parts.items())
+    area = f"{{{text}}}".encode().ljust(_ROOM, b"\0")
+    assert len(area) == _ROOM
+    tracemalloc.start()
+    try:
+        violations = validate(repair_known_faults(parse_json_area(area)), max(HDR_SIZES))
+        assert 0 < len(violations) <= VIOLATIONS_MAX
+    except MetadataError as error:
+        assert "at most 131072 are read" in str(error)  # noqa: PT017 - or violations, both will do
+    finally:
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 64 << 20
+
+
+def test_violations_are_kept_up_to_a_thousand() -> None:
+    document = plain()
+    document["digests"] = {
+        str(n): {**plain()["digests"]["0"], "keyslots": ["9"] * 256} for n in range(8)
+    }
+    document["keyslots"]["0"]["kdf"].update({str(n): n for n in range(400)})
+    rules = Counter(violation.rule for violation in validate(document, HDR_SIZE))
+    assert rules["kdf-members"] == 400
+    assert rules.total() == 1000
+    document["keyslots"]["1"]["kdf"].update({str(n): n for n in range(5000)})
+    rules = Counter(violation.rule for violation in validate(document, HDR_SIZE))
+    assert rules == {"kdf-members": 1000}
 
 
 # Documents from nowhere
