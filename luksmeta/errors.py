@@ -82,7 +82,7 @@ class Violation:
 
 
 class MetadataError(HeaderError):
-    """The metadata breaks rules of the format; ``violations`` names every one."""
+    """The metadata breaks rules of the format; ``violations`` names them, the first thousand at most."""
 
     def __init__(
         self,
