@@ -82,7 +82,7 @@ class Violation:
 
 
 class MetadataError(HeaderError):
-    """The metadata breaks rules of the format; ``violations`` names them, the first thousand at most."""
+    """The metadata breaks rules of the format; ``violations`` has at most a thousand."""
 
     def __init__(
         self,
