@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Self
 
 from luksmeta.binary import c_bytes, c_string, c_text
@@ -17,11 +16,11 @@ from luksmeta.errors import (
 from luksmeta.extents import Extent, align_up
 from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.luks1.keyslot_table import checked_areas
 from luksmeta.luks1.partition_header import (
     ACTIVE,
     INACTIVE,
     KEY_SIZE_MAX,
-    KEYSLOT,
     KEYSLOT_COUNT,
     MAGIC,
     SIZE,
@@ -50,7 +49,6 @@ from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Step, Write
 
 _PAGE = 4096
-_TABLE_OFFSET = 208  # of the keyslot table in the partition header
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ def _to_metadata(record: PartitionHeader) -> Metadata:
     encryption = f"{cipher_name}-{cipher_mode}" if cipher_mode else cipher_name
     hash_name = c_string(record.hash_spec, "hash", offset=72)
     _check_hash(hash_name, len(record.mk_digest))
-    areas = _checked_areas(record)
+    areas = checked_areas(record)
     keyslots = {
         keyslot_id: _to_keyslot(entry, areas[keyslot_id], encryption, hash_name, key_size)
         for keyslot_id, entry in enumerate(record.keyslot_records())
@@ -240,59 +238,6 @@ def _to_keyslot(
         af=AntiForensic(hash=hash_name, stripes=entry.stripes),
         area=RawArea(offset=area.offset, size=area.size, encryption=encryption, key_size=key_size),
     )
-
-
-def _checked_areas(record: PartitionHeader) -> list[Extent]:
-    """The area of every table entry, in use or not; HeaderError for what cannot be right."""
-    areas = []
-    for keyslot_id, entry in enumerate(record.keyslot_records()):
-        _check_state(keyslot_id, entry)
-        area = Extent(entry.key_material_offset * SECTOR_SIZE, area_size(record.key_bytes))
-        _check_area(keyslot_id, area, record.payload_offset * SECTOR_SIZE)
-        areas.append(area)
-    in_order = sorted(range(KEYSLOT_COUNT), key=lambda keyslot_id: areas[keyslot_id])
-    for first, second in pairwise(in_order):
-        if areas[first].overlaps(areas[second]):
-            raise HeaderError(
-                f"keyslot {second}: area {areas[second]} overlaps that of keyslot {first}, "
-                f"{areas[first]}",
-                offset=_entry_offset(second) + 40,
-            )
-    return areas
-
-
-def _entry_offset(keyslot_id: int) -> int:
-    return _TABLE_OFFSET + keyslot_id * int(KEYSLOT.sizeof())
-
-
-def _check_state(keyslot_id: int, entry: KeyslotRecord) -> None:
-    if entry.active not in (ACTIVE, INACTIVE):
-        raise HeaderError(
-            f"keyslot {keyslot_id}: state {entry.active:#010x} is neither active "
-            f"({ACTIVE:#010x}) nor inactive ({INACTIVE:#010x})",
-            offset=_entry_offset(keyslot_id),
-        )
-    if entry.stripes != STRIPES:
-        raise HeaderError(
-            f"keyslot {keyslot_id}: {entry.stripes} stripes, there are always {STRIPES}",
-            offset=_entry_offset(keyslot_id) + 44,
-        )
-
-
-def _check_area(keyslot_id: int, area: Extent, payload_offset: int) -> None:
-    where = _entry_offset(keyslot_id) + 40
-    if area.offset < WRITTEN_SIZE:
-        raise HeaderError(
-            f"keyslot {keyslot_id}: area starts at {area.offset:#x}, the header ends at "
-            f"{WRITTEN_SIZE:#x}",
-            offset=where,
-        )
-    if payload_offset and area.end > payload_offset:
-        raise HeaderError(
-            f"keyslot {keyslot_id}: area ends at {area.end:#x}, the data starts at "
-            f"{payload_offset:#x}",
-            offset=where,
-        )
 
 
 def _keyslot_record(old: KeyslotRecord, keyslot: AnyKeyslot | None) -> KeyslotRecord:
