@@ -152,11 +152,14 @@ class Volume(Closing):
         label: str | None = None,
         subsystem: str | None = None,
         flags: tuple[str, ...] | None = None,
+        priorities: Mapping[int, KeyslotPriority | str] | None = None,
     ) -> None:
-        """Set what is not None; ``flags`` replaces all persistent flags.
+        """Set what is not None, all with one write of the header.
 
-        Raises UnsupportedError for what LUKS1 has no place for, ValueError for a label too long and
-        for a malformed UUID.
+        ``flags`` replaces all persistent flags; ``priorities`` says of keyslots when each is tried:
+        ``ignore``, ``normal`` or ``high`` (``prefer``). Raises UnsupportedError for what LUKS1 has
+        no place for, KeyslotNotFoundError, ValueError for a label too long, for a malformed UUID
+        and for an unknown priority.
         """
 
         def configured(header: Header) -> list[HeaderChange]:
@@ -169,22 +172,14 @@ class Volume(Closing):
                 metadata = replace(metadata, subsystem=subsystem)
             if flags is not None:
                 metadata = replace(metadata, config=replace(metadata.config, flags=flags))
+            metadata = replace(metadata, keyslots=_with_priorities(metadata, priorities or {}))
             return [key_management.reword(header, metadata, "configure the header")]
 
         self.change(configured)
 
     def set_priority(self, keyslot: int, priority: KeyslotPriority | str) -> None:
         """Set when a keyslot is tried: ``ignore``, ``normal`` or ``high`` (``prefer``)."""
-        wanted = KeyslotPriority.named(priority)
-
-        def prioritised(header: Header) -> list[HeaderChange]:
-            value = None if wanted is KeyslotPriority.NORMAL else wanted
-            changed = replace(header.metadata.keyslot(keyslot), priority=value)
-            keyslots = {**header.metadata.keyslots, keyslot: changed}
-            metadata = replace(header.metadata, keyslots=keyslots)
-            return [key_management.reword(header, metadata, f"priority of keyslot {keyslot}")]
-
-        self.change(prioritised)
+        self.configure(priorities={keyslot: priority})
 
     # --- applying changes ---
 
@@ -200,8 +195,7 @@ class Volume(Closing):
         StorageBusyError when other processes were always faster, or put another volume there.
         """
         for _ in range(_ATTEMPTS):
-            allow(self.metadata)
-            self._refuse_foreign_data()
+            self.require_changeable(allow)
             changes = compute(self.header)
             with locked(self.header_storage, exclusive=True):
                 if self.header.is_current(self.header_storage):
@@ -212,10 +206,15 @@ class Volume(Closing):
             f"{self.header_storage.name}: other processes changed the header {_ATTEMPTS} times"
         )
 
-    def _refuse_foreign_data(self) -> None:
-        """A damaged copy may be somebody's partition table or file system: ask first, as cryptsetup
-        does (lib/luks2/luks2_disk_metadata.c, ambiguous signatures).
+    def require_changeable(
+        self, allow: Callable[[Metadata], None] = requirements.allow_changes
+    ) -> None:
+        """Raise what :meth:`change` would, as far as it is known before the change is.
+
+        A damaged copy may be somebody's partition table or file system: not written over, as
+        cryptsetup asks first (lib/luks2/luks2_disk_metadata.c, ambiguous signatures).
         """
+        allow(self.metadata)
         if not any(copy.problem for copy in self.header.copies):
             return
         foreign = find_foreign_signatures(self.header_storage)
@@ -278,6 +277,18 @@ def open(  # luksmeta.open, as in the standard library's own modules
     if dry_run:
         data_storage, header_storage = overlaid(data_storage, header_storage)
     return Volume(parsed, header_storage, data_storage)
+
+
+def _with_priorities(
+    metadata: Metadata, priorities: Mapping[int, KeyslotPriority | str]
+) -> Mapping[int, AnyKeyslot]:
+    keyslots = dict(metadata.keyslots)
+    for keyslot_id, name in priorities.items():
+        named = KeyslotPriority.named(name)
+        # Normal is what an absent priority means; cryptsetup removes the member then.
+        priority = None if named is KeyslotPriority.NORMAL else named
+        keyslots[keyslot_id] = replace(metadata.keyslot(keyslot_id), priority=priority)
+    return keyslots
 
 
 def is_same_file(one: Target, other: Target) -> bool:

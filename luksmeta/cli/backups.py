@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import click
 
-from luksmeta import backup
-from luksmeta.cli import output, prompt
+from luksmeta import backup, requirements
+from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.options import (
     FileName,
+    NewFileName,
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
-from luksmeta.cli.unlocking import open_header_for
+from luksmeta.cli.unlocking import open_header_for, open_to_change
+from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import AnyKeyslot, Keyslot
-from luksmeta.storage import FileStorage
+from luksmeta.storage import FileStorage, MemoryStorage, Storage
+
+_BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes
 
 
 @click.command("backup-header")
@@ -28,18 +34,26 @@ from luksmeta.storage import FileStorage
     "--header-backup-file",
     "output_file",
     required=True,
-    type=FileName(),
+    type=NewFileName(),
     metavar="FILE",
     help="A new file, mode 0400.",
 )
 @json_option
-def backup_header_command(*, volume: VolumeOptions, output_file: str, as_json: bool) -> None:
+@dry_run_option
+def backup_header_command(
+    *, volume: VolumeOptions, output_file: str, as_json: bool, dry_run: bool
+) -> None:
     """Copy header and keyslots to a new file, as cryptsetup's luksHeaderBackup does.
 
     The backup opens the volume with today's passphrases for ever: keep it as safe as they are.
     """
     with open_header_for(volume) as opened:
-        size = backup.create(opened, output_file)
+        if dry_run:
+            size = opened.header.backup_size
+            output.say_new_file(output_file, size, "header and keyslot areas", as_json=as_json)
+            return
+        with interrupts.making(output_file):
+            size = backup.create(opened, output_file)
         if as_json:
             output.say_json({"file": output_file, "size": size, "uuid": opened.uuid})
         else:
@@ -56,7 +70,7 @@ def backup_header_command(*, volume: VolumeOptions, output_file: str, as_json: b
     required=True,
     type=FileName(),
     metavar="FILE",
-    help="The header backup.",
+    help="The header backup; - is standard input.",
 )
 @json_option
 @dry_run_option
@@ -68,7 +82,7 @@ def restore_header_command(
     Keyslots come back as they were, revoked passphrases too; those made since then are lost.
     """
     with (
-        FileStorage(input_file) as source,
+        _source(input_file) as source,
         FileStorage(volume.header_file, writable=not dry_run) as storage,
     ):
         restoration = backup.prepare(storage, source)
@@ -98,7 +112,8 @@ def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> Non
 
     The header itself stays, and so do unbound keyslots, which open no data.
     """
-    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
+    allow = requirements.allow_removal
+    with open_to_change(volume, dry_run=dry_run, allow=allow) as opened:
         erased = sorted(opened.metadata.bound_keyslots)
         if not dry_run:
             prompt.confirm(
@@ -115,6 +130,20 @@ def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> Non
         else:
             output.say(f"{volume.header_file}: {_counted(erased)} erased")
             _say_what_stays(opened.metadata.keyslots)
+
+
+def _source(name: str) -> Storage:
+    """The backup; one that comes through standard input is kept in memory."""
+    if name != "-":
+        return FileStorage(name)
+    content = bytearray()
+    while part := os.read(prompt.STDIN, _BACKUP_MAX + 1 - len(content)):
+        content += part
+    if len(content) > _BACKUP_MAX:
+        raise prompt.InputError(
+            f"standard input: more than {_BACKUP_MAX} bytes, the most of a LUKS2 header"
+        )
+    return MemoryStorage(content, name="standard input", writable=False)
 
 
 def _counted(keyslots: Sequence[int]) -> str:

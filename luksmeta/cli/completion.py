@@ -20,4 +20,4 @@ def completion_command(*, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
-    output.say(kind(root, {}, "luksmeta", "_LUKSMETA_COMPLETE").source())
+    output.say_styled(kind(root, {}, "luksmeta", "_LUKSMETA_COMPLETE").source())

@@ -8,12 +8,9 @@ from typing import Any
 
 import click
 
-from luksmeta.cli import interrupts, output, prompt
-from luksmeta.cli.key_options import (
-    KeyBits,
-    PbkdfOptions,
-    pbkdf_options,
-)
+from luksmeta.cli import interrupts, output, progress, prompt
+from luksmeta.cli.key_options import KeyFileOptions, key_file_options
+from luksmeta.cli.keyslot_options import KeyBits, KeyslotOptions, keyslot_options
 from luksmeta.cli.options import (
     FileName,
     Size,
@@ -24,7 +21,6 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import read_volume_key
-from luksmeta.errors import UnsupportedError
 from luksmeta.extents import align_down
 from luksmeta.formatting import DEFAULT_CIPHER, DEFAULT_KEY_SIZE, FormatOptions
 from luksmeta.kdf.calibrate import digest_share
@@ -33,6 +29,7 @@ from luksmeta.key_management import DEFAULT_HASH
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.new_volume import FormatKeywords
 from luksmeta.new_volume import format as format_volume
+from luksmeta.secret import SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.signatures import find_signatures, first_data
 from luksmeta.sizes import format_size
@@ -57,7 +54,7 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
 @click.option(
     "-s", "--key-size", type=KeyBits(), help="Default: 256, for xts 512 (two keys of 256)."
 )
-@pbkdf_options
+@keyslot_options
 @click.option(
     "--sector-size", type=int, metavar="BYTES", help="512 to 4096; default: what suits the device."
 )
@@ -74,14 +71,8 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
 )
 @click.option("--luks2-metadata-size", type=Size(), help="Of one header copy: 16k to 4M.")
 @click.option("--luks2-keyslots-size", type=Size(), help="Of the keyslots area, up to 128M.")
-@click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
-@click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
 @click.option("-S", "--key-slot", type=int, default=0, metavar="N", help="The first keyslot's id.")
-@click.option(
-    "-d", "--key-file", type=FileName(), metavar="FILE", help="The whole file is the passphrase."
-)
-@click.option("--keyfile-offset", type=Size(), default=0, metavar="BYTES", help="Skip so many.")
-@click.option("-l", "--keyfile-size", type=Size(), metavar="BYTES", help="Read so many exactly.")
+@key_file_options
 @click.option(
     "--volume-key-file",
     type=FileName(),
@@ -93,12 +84,10 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
 def format_command(
     *,
     volume: VolumeOptions,
-    kdf: PbkdfOptions,
+    key: KeyFileOptions,
+    made: KeyslotOptions,
     size: int | None,
     kind: str,
-    key_file: str | None,
-    keyfile_offset: int,
-    keyfile_size: int | None,
     volume_key_file: str | None,
     as_json: bool,
     dry_run: bool,
@@ -108,42 +97,50 @@ def format_command(
 
     With --header the header goes to that file, and IMAGE is left for the data.
     """
-    keywords = _keywords(kind, kdf, options)
-    FormatOptions(**keywords)  # refuses what makes no sense before anything is asked
+    keywords = _keywords(kind, made, options)
+    # What makes no sense is refused before anything is asked.
+    FormatOptions(**keywords)
+    made.check(_version(kind))
     if not dry_run:
         _confirm(volume)
-    source = None if key_file is None else prompt.KeyFile(key_file, keyfile_offset, keyfile_size)
     with ExitStack() as stack:
-        volume_key = None
-        if volume_key_file is not None:
-            key_size = keywords["key_size"] or _default_key_size(keywords["cipher"])
-            volume_key = stack.enter_context(read_volume_key(volume_key_file, key_size))
+        volume_key = _given_volume_key(stack, volume_key_file, keywords)
+        question, verify = f"Passphrase for {volume.image}", not volume.batch_mode
         passphrase = stack.enter_context(
-            prompt.read_passphrase(
-                f"Passphrase for {volume.image}", source, verify=not volume.batch_mode
-            )
+            prompt.read_passphrase(question, key.source, verify=verify)
         )
-        with output.waiting("Measuring this machine"):
-            _add_costs(keywords, kind, kdf)
-        with (
-            interrupts.incomplete(*_new_files(volume)),
-            output.progress("Formatting", first="Deriving the key") as progress,
-        ):
-            made = format_volume(
-                volume.image,
-                passphrase,
-                size=size,
-                header=volume.header,
-                volume_key=volume_key,
-                dry_run=dry_run,
-                progress=progress,
-                **keywords,
-            )
-        with made:
+        with progress.waiting("Measuring this machine"):
+            _add_costs(keywords, made)
+        with _formatted(volume, passphrase, volume_key, size, keywords, dry_run=dry_run) as new:
             if dry_run:
-                output.say_plans(made.written, as_json=as_json)
+                output.say_plans(new.written, as_json=as_json)
             else:
-                _report(made, as_json=as_json)
+                _report(new, as_json=as_json)
+
+
+def _formatted(
+    volume: VolumeOptions,
+    passphrase: SecretBytes,
+    volume_key: SecretBytes | None,
+    size: int | None,
+    keywords: FormatKeywords,
+    *,
+    dry_run: bool,
+) -> Volume:
+    with (
+        interrupts.making(volume.header_file, volume.image),
+        progress.bar("Formatting", first="Deriving the key") as advance,
+    ):
+        return format_volume(
+            volume.image,
+            passphrase,
+            size=size,
+            header=volume.header,
+            volume_key=volume_key,
+            dry_run=dry_run,
+            progress=advance,
+            **keywords,
+        )
 
 
 def _confirm(volume: VolumeOptions) -> None:
@@ -162,17 +159,17 @@ def _confirm(volume: VolumeOptions) -> None:
         prompt.confirm(f"{name} holds {held}, which will be lost", batch_mode=volume.batch_mode)
 
 
-def _new_files(volume: VolumeOptions) -> list[str]:
-    return [name for name in (volume.header_file, volume.image) if not Path(name).exists()]
+def _version(kind: str) -> int:
+    return 1 if kind == "luks1" else 2
 
 
-def _keywords(kind: str, kdf: PbkdfOptions, options: dict[str, Any]) -> FormatKeywords:
+def _keywords(kind: str, made: KeyslotOptions, options: dict[str, Any]) -> FormatKeywords:
     sectors = options["data_sectors"]
     return {
         "type": "luks1" if kind == "luks1" else "luks2",
         "cipher": options["cipher"],
         "key_size": options["key_size"],
-        "hash": kdf.hash or DEFAULT_HASH,
+        "hash": made.hash or DEFAULT_HASH,
         "sector_size": options["sector_size"],
         "uuid": options["uuid"],
         "label": options["label"],
@@ -181,31 +178,37 @@ def _keywords(kind: str, kdf: PbkdfOptions, options: dict[str, Any]) -> FormatKe
         "metadata_size": options["luks2_metadata_size"],
         "keyslots_size": options["luks2_keyslots_size"],
         "keyslot": options["key_slot"],
-        "keyslot_cipher": options["keyslot_cipher"],
-        "keyslot_key_size": options["keyslot_key_size"],
+        "keyslot_cipher": made.keyslot_cipher,
+        "keyslot_key_size": made.keyslot_key_size,
     }
 
 
-def _default_key_size(cipher: str) -> int:
-    return (2 if CipherSpec.parse(cipher).mode == "xts" else 1) * DEFAULT_KEY_SIZE
+def _given_volume_key(
+    stack: ExitStack, name: str | None, keywords: FormatKeywords
+) -> SecretBytes | None:
+    """The volume key in the file, until the stack is left; as long as the cipher wants it."""
+    if name is None:
+        return None
+    keys = 2 if CipherSpec.parse(keywords["cipher"]).mode == "xts" else 1
+    size = keywords["key_size"] or keys * DEFAULT_KEY_SIZE
+    return stack.enter_context(read_volume_key(name, size))
 
 
-def _add_costs(keywords: FormatKeywords, kind: str, kdf: PbkdfOptions) -> None:
+def _add_costs(keywords: FormatKeywords, made: KeyslotOptions) -> None:
     """The keyslot's KDF, and the digest's iterations where they follow from it."""
-    if kind == "luks1" and kdf.pbkdf not in (None, "pbkdf2"):
-        raise UnsupportedError(f"format: --pbkdf {kdf.pbkdf}, LUKS1 knows pbkdf2 only")
-    chosen = kdf.choose(version=1 if kind == "luks1" else 2, hash_name=keywords["hash"])
+    is_luks1 = keywords["type"] == "luks1"
+    chosen = made.costs(_version(keywords["type"]), keywords["hash"])
     keywords["pbkdf"] = chosen
-    if kdf.pbkdf_force_iterations is not None:
+    if made.pbkdf_force_iterations is not None:
         keywords["digest_iterations"] = MIN_ITERATIONS
-    elif kind == "luks1" and isinstance(chosen, Pbkdf2):
-        keywords["digest_iterations"] = digest_share(chosen.iterations, kdf.milliseconds)
+    elif is_luks1 and isinstance(chosen, Pbkdf2):
+        keywords["digest_iterations"] = digest_share(chosen.iterations, made.milliseconds)
 
 
-def _report(made: Volume, *, as_json: bool) -> None:
-    metadata = made.metadata
+def _report(new: Volume, *, as_json: bool) -> None:
+    metadata = new.metadata
     start = metadata.data_offset
-    data_size = max(0, align_down(made.data_storage.size - start, SECTOR_SIZE))
+    data_size = max(0, align_down(new.data_storage.size - start, SECTOR_SIZE))
     keyslot = next(iter(metadata.keyslots))
     if as_json:
         output.say_json(
@@ -219,8 +222,11 @@ def _report(made: Volume, *, as_json: bool) -> None:
         )
     else:
         output.say(
-            f"{made.data_storage.name}: LUKS{metadata.version} volume {metadata.uuid}, keyslot "
+            f"{new.data_storage.name}: LUKS{metadata.version} volume {metadata.uuid}, keyslot "
             f"{keyslot}, {format_size(data_size)} of data"
         )
-    if not data_size and not made.is_detached:
-        output.warning(f"{made.data_storage.name}: there is no room for data")
+    if not data_size and not new.is_detached:
+        output.warning(
+            f"{new.data_storage.name}: there is no room for data, which starts at {start:#x}; the "
+            f"file has {new.data_storage.size:#x} bytes"
+        )

@@ -121,7 +121,7 @@ def _segment(metadata: Metadata, segment_id: int, segment: Segment, device_size:
         end = segment.offset + segment.size
         yield "Data", f"{segment.offset:#x}..{end:#x} ({format_size(segment.size)})"
     if isinstance(segment, CryptSegment):
-        key_size = _segment_key_size(metadata, segment_id)
+        key_size = metadata.key_size_of_segment(segment_id)
         key = f", {8 * key_size}-bit key" if key_size else ""
         yield "Cipher", f"{segment.encryption}{key}"
         yield "Sectors", f"{segment.sector_size} bytes"
@@ -132,12 +132,6 @@ def _segment(metadata: Metadata, segment_id: int, segment: Segment, device_size:
     yield "Digest", str(found[0]) if found else "(none)"
     if segment.flags:
         yield "Flags", ", ".join(segment.flags)
-
-
-def _segment_key_size(metadata: Metadata, segment_id: int) -> int | None:
-    found = metadata.digest_of_segment(segment_id)
-    keyslots = found[1].keyslots if found else ()
-    return next((metadata.keyslots[keyslot_id].key_size for keyslot_id in keyslots), None)
 
 
 def _keyslot_title(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> str:

@@ -35,4 +35,4 @@ def dump_command(*, volume: VolumeOptions, as_json: bool) -> None:
     else:
         from luksmeta.cli.header_page import render
 
-        output.say(render(header, volume.header_file, device_size))
+        output.say_styled(render(header, volume.header_file, device_size))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import ExitStack
 from typing import Final
 
 import click
 
-from luksmeta import key_management
-from luksmeta.cli import output, prompt
-from luksmeta.cli.key_options import (
-    KeyBits,
-    NewKeyOptions,
-    PbkdfOptions,
-    UnlockOptions,
-    new_key_options,
-    pbkdf_options,
-    unlock_options,
-)
+from luksmeta import key_management, requirements
+from luksmeta.cli import output, progress, prompt
+from luksmeta.cli.key_options import NewKeyOptions, UnlockOptions, new_key_options, unlock_options
+from luksmeta.cli.keyslot_options import KeyslotKeywords, KeyslotOptions, keyslot_options
 from luksmeta.cli.options import (
     VolumeOptions,
     dry_run_option,
@@ -26,14 +18,13 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import (
-    open_header_for,
+    open_to_change,
     read_volume_key,
     try_passphrases,
     unlock,
     unlock_keeping_passphrase,
 )
 from luksmeta.errors import KeyslotError, KeyslotNotFoundError, PassphraseError, UnsupportedError
-from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.secret import SecretBytes
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
@@ -56,9 +47,7 @@ _LAST: Final = "the last keyslot that opens the volume; its data will be lost fo
     type=click.Choice(["ignore", "normal", "high", "prefer"]),
     help="LUKS2: when the keyslot is tried; prefer is high.",
 )
-@pbkdf_options
-@click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
-@click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
+@keyslot_options
 @json_option
 @dry_run_option
 def add_key_command(
@@ -66,11 +55,9 @@ def add_key_command(
     volume: VolumeOptions,
     key: UnlockOptions,
     new_key: NewKeyOptions,
-    kdf: PbkdfOptions,
+    made: KeyslotOptions,
     new_key_slot: int | None,
     priority: str | None,
-    keyslot_cipher: str | None,
-    keyslot_key_size: int | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -78,23 +65,20 @@ def add_key_command(
     named = key.key_slot if new_key_slot is None else new_key_slot
     tried = None if new_key_slot is None else key.key_slot
     with ExitStack() as stack:
-        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
-        _refuse_area_cipher(opened, keyslot_cipher, keyslot_key_size)
+        opened = stack.enter_context(open_to_change(volume, dry_run=dry_run))
+        made.check(opened.version)
         if named is not None:
             key_management.require_free(opened.header, named)
         unlocked = stack.enter_context(unlock(opened, key, keyslot=tried))
         passphrase = stack.enter_context(
             prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
         )
-        with output.waiting("Deriving the new key"):
+        with progress.waiting("Deriving the new key"):
             added = unlocked.add_keyslot(
                 passphrase,
                 keyslot=named,
                 priority=priority,
-                pbkdf=_costs(opened, kdf),
-                hash=kdf.hash,
-                encryption=keyslot_cipher,
-                area_key_size=keyslot_key_size,
+                **_keywords(opened, made),
             )
         _report(opened, f"keyslot {added} added", added, as_json=as_json, dry_run=dry_run)
 
@@ -103,9 +87,7 @@ def add_key_command(
 @volume_options
 @unlock_options()
 @new_key_options
-@pbkdf_options
-@click.option("--keyslot-cipher", help="LUKS2: encrypts the keyslot; default: the data's.")
-@click.option("--keyslot-key-size", type=KeyBits(), help="LUKS2: the key of that cipher.")
+@keyslot_options
 @json_option
 @dry_run_option
 def change_key_command(
@@ -113,9 +95,7 @@ def change_key_command(
     volume: VolumeOptions,
     key: UnlockOptions,
     new_key: NewKeyOptions,
-    kdf: PbkdfOptions,
-    keyslot_cipher: str | None,
-    keyslot_key_size: int | None,
+    made: KeyslotOptions,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -125,21 +105,18 @@ def change_key_command(
     another id by that, unless -S names the keyslot.
     """
     with ExitStack() as stack:
-        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
-        _refuse_area_cipher(opened, keyslot_cipher, keyslot_key_size)
+        opened = stack.enter_context(open_to_change(volume, dry_run=dry_run))
+        made.check(opened.version)
         unlocked, keyslot = _unlocked_keyslot(stack, opened, key)
         passphrase = stack.enter_context(
             prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
         )
-        with output.waiting("Deriving the new key"):
+        with progress.waiting("Deriving the new key"):
             changed = unlocked.change_keyslot(
                 keyslot,
                 passphrase,
-                pbkdf=_costs(opened, kdf),
-                hash=kdf.hash,
-                encryption=keyslot_cipher,
-                area_key_size=keyslot_key_size,
                 keep_id=key.key_slot is not None,
+                **_keywords(opened, made),
             )
         text = f"keyslot {keyslot} changed"
         if changed != keyslot:
@@ -150,18 +127,14 @@ def change_key_command(
 @click.command("convert-key")
 @volume_options
 @unlock_options()
-@pbkdf_options
-@click.option("--keyslot-cipher", help="Encrypts the keyslot; default: the data's.")
-@click.option("--keyslot-key-size", type=KeyBits(), help="The key of that cipher.")
+@keyslot_options
 @json_option
 @dry_run_option
 def convert_key_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
-    kdf: PbkdfOptions,
-    keyslot_cipher: str | None,
-    keyslot_key_size: int | None,
+    made: KeyslotOptions,
     as_json: bool,
     dry_run: bool,
 ) -> None:
@@ -169,22 +142,16 @@ def convert_key_command(
     if key.volume_key_file is not None:
         raise click.UsageError("convert-key needs the keyslot's passphrase, not the volume key")
     with ExitStack() as stack:
-        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        opened = stack.enter_context(open_to_change(volume, dry_run=dry_run))
         if opened.version == 1:
             raise UnsupportedError(f"{volume.header_file}: LUKS1 keyslots know PBKDF2 only")
+        made.check(opened.version)
         unlocked, passphrase = unlock_keeping_passphrase(opened, key, keyslot=key.key_slot)
         stack.enter_context(passphrase)
         stack.enter_context(unlocked)
         keyslot = _keyslot_of(unlocked)
-        with output.waiting("Deriving the new key"):
-            unlocked.change_keyslot(
-                keyslot,
-                passphrase,
-                pbkdf=_costs(opened, kdf),
-                hash=kdf.hash,
-                encryption=keyslot_cipher,
-                area_key_size=keyslot_key_size,
-            )
+        with progress.waiting("Deriving the new key"):
+            unlocked.change_keyslot(keyslot, passphrase, **_keywords(opened, made))
         _report(opened, f"keyslot {keyslot} converted", keyslot, as_json=as_json, dry_run=dry_run)
 
 
@@ -204,7 +171,7 @@ def remove_key_command(
     if key.volume_key_file is not None:
         raise click.UsageError("remove-key needs the passphrase to remove; see kill-slot")
     with ExitStack() as stack:
-        opened = stack.enter_context(open_header_for(volume, writable=True, dry_run=dry_run))
+        opened = stack.enter_context(_open_to_remove(volume, dry_run=dry_run))
         unlocked = stack.enter_context(unlock(opened, key, keyslot=key.key_slot))
         keyslot = _keyslot_of(unlocked)
         _remove(opened, keyslot, volume, as_json=as_json, dry_run=dry_run)
@@ -229,7 +196,7 @@ def kill_slot_command(
     A passphrase of another keyslot must be given, to prove that the volume can still be opened;
     with -q it may be missing.
     """
-    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
+    with _open_to_remove(volume, dry_run=dry_run) as opened:
         if keyslot not in opened.header.keyslot_ids:
             raise KeyslotNotFoundError(
                 f"keyslot {keyslot}: ids go from 0 to {opened.header.keyslot_ids.stop - 1} here"
@@ -251,22 +218,40 @@ def _prove_other_way_in(
     others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
     whose = f"keyslot {keyslot}" if others == [keyslot] else "another keyslot"
     if key.key_slot is not None:
-        others = [each for each in others if each == key.key_slot]
+        others = [_named_other(opened, key.key_slot, others)]
 
     def opens_another(passphrase: SecretBytes) -> None:
-        for other in others:
-            with contextlib.suppress(PassphraseError):
-                opened.unlock(passphrase, keyslot=other, limits=key.limits).close()
-                return
-        raise PassphraseError(f"the passphrase is not that of {whose}", tried=others)
+        try:
+            opened.unlock(passphrase, keyslot=others, limits=key.limits).close()
+        except PassphraseError as error:
+            text = f"the passphrase must be that of {whose}: {error}"
+            raise PassphraseError(text, tried=error.tried) from error
 
-    if volume.batch_mode and key.key_file is None:
-        given = None if prompt.is_interactive() else prompt.try_line()
-        if given is not None:
-            with given:
-                opens_another(given)
-    else:
+    if not volume.batch_mode or key.key_file is not None:
         try_passphrases(f"Passphrase of {whose}", key, opens_another)[1].wipe()
+    elif not prompt.is_interactive():
+        try:
+            given = key.source.read()
+        except prompt.EndOfInputError:
+            return
+        with given:
+            opens_another(given)
+
+
+def _named_other(opened: Volume, named: int, others: list[int]) -> int:
+    """The keyslot of -S, which must be one of those whose passphrase proves anything."""
+    opened.metadata.keyslot(named)
+    if named in others:
+        return named
+    if opened.metadata.is_bound(named):
+        raise KeyslotError(
+            f"keyslot {named}: goes itself; -S must name the keyslot of another passphrase"
+        )
+    raise KeyslotError(f"keyslot {named}: opens no data, so it proves nothing")
+
+
+def _open_to_remove(volume: VolumeOptions, *, dry_run: bool) -> Volume:
+    return open_to_change(volume, dry_run=dry_run, allow=requirements.allow_removal)
 
 
 def _remove(
@@ -282,17 +267,8 @@ def _remove(
     _report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
 
 
-def _refuse_area_cipher(opened: Volume, *options: object) -> None:
-    """LUKS1 has one cipher for all: a keyslot with another one would never open."""
-    if opened.version == 1 and any(option is not None for option in options):
-        raise UnsupportedError("keyslot: LUKS1 has no cipher of its own for it")
-
-
-def _costs(opened: Volume, kdf: PbkdfOptions) -> Pbkdf:
-    if opened.version == 1 and kdf.pbkdf not in (None, "pbkdf2"):
-        raise UnsupportedError(f"keyslot: --pbkdf {kdf.pbkdf}, LUKS1 knows pbkdf2 only")
-    header_hash = key_management.header_hash(opened.metadata)
-    return kdf.choose(version=opened.version, hash_name=kdf.hash or header_hash)
+def _keywords(opened: Volume, made: KeyslotOptions) -> KeyslotKeywords:
+    return made.keywords(opened.version, key_management.header_hash(opened.metadata))
 
 
 def _unlocked_keyslot(

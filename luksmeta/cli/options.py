@@ -70,9 +70,27 @@ class FileName(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> str:
-        """The name as it was given."""
+        """The name as it was given; an empty one would be this folder."""
         name = str(super().convert(value, param, ctx))
+        if not name:
+            self.fail("the name of a file is empty", param, ctx)
         output.session.files.append(name)
+        return name
+
+
+class NewFileName(FileName):
+    """A file that the command makes."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401  # as in the base
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        """The name as it was given; elsewhere ``-`` is no file."""
+        name = super().convert(value, param, ctx)
+        if name == "-":
+            self.fail("standard output cannot be it; ./- is a file of that name", param, ctx)
         return name
 
 

@@ -1,14 +1,13 @@
-"""What commands print: errors and warnings, JSON, progress, write plans."""
+"""What commands print: errors and warnings, results for people and programs, write plans."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -32,18 +31,19 @@ if TYPE_CHECKING:
     from luksmeta.write_plan import WritePlan
 
 STANDARD_OUTPUT: Final = "standard output"
-_QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
 
-_HINTS: Final[dict[type[LuksError], str]] = {
-    NotLuksError: "if the header lies in another file, name it with --header",
-    ChecksumError: "restore-header can bring back a header backup",
-    PassphraseError: "dump shows the keyslots; a key file's newline counts",
-    KeyslotsAreaFullError: "remove-key or kill-slot makes room",
-    RequirementError: "cryptsetup can finish or repair it",
-    ResourceLimitError: "--max-memory raises the memory limit",
-    StoragePermissionError: "check the file's owner and mode",
-    StorageBusyError: "try again when the other program has finished",
-}
+# A kind of error, what its message must say for that, and what to do next; the first row counts.
+_HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
+    (NotLuksError, "", "if the header lies in another file, name it with --header"),
+    (ChecksumError, "", "restore-header can bring back a header backup"),
+    (PassphraseError, "", "dump shows the keyslots; a key file's newline counts"),
+    (KeyslotsAreaFullError, "", "remove-key or kill-slot makes room"),
+    (RequirementError, "reencryption", "cryptsetup can finish or repair it"),
+    (ResourceLimitError, "memory is", "--max-memory raises the limit"),
+    (StoragePermissionError, "", "check the file's owner and mode"),
+    (StorageBusyError, "exists", "nothing is overwritten; choose another name"),
+    (StorageBusyError, "", "try again when the other program has finished"),
+)
 
 
 @dataclass
@@ -68,7 +68,7 @@ def error(text: str, *, hint: str | None = None) -> None:
     if session.debug:
         import traceback
 
-        traceback.print_exc(file=sys.stderr)
+        click.echo(printable(traceback.format_exc()), err=True, nl=False)
     if session.file is not None and not session.names_a_file(text):
         text = f"{session.file}: {text}"
     click.echo(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""), err=True)
@@ -83,12 +83,6 @@ def log(text: str) -> None:
     """One line on standard error, with --debug only."""
     if session.debug:
         click.echo(f"luksmeta: debug: {one_line(text)}", err=True)
-
-
-def end_prompt() -> None:
-    """End the line of a prompt that was left, on a terminal."""
-    if _is_shown():
-        click.echo(err=True)
 
 
 def one_line(text: str) -> str:
@@ -106,15 +100,19 @@ def printable(text: str) -> str:
 
 def hint(failure: LuksError) -> str | None:
     """What to do next about an error, where that is known."""
-    if isinstance(failure, StorageBusyError) and "exists" in str(failure):
-        return "nothing is overwritten; choose another name"
-    if isinstance(failure, ResourceLimitError) and "memory" not in str(failure):
-        return None
-    return next((text for kind, text in _HINTS.items() if isinstance(failure, kind)), None)
+    said = str(failure)
+    return next(
+        (text for kind, part, text in _HINTS if isinstance(failure, kind) and part in said), None
+    )
 
 
 def say(text: str) -> None:
-    """A result for people, on standard output."""
+    """A result for people, on standard output; parts of it may come from a disk."""
+    say_styled(printable(text))
+
+
+def say_styled(text: str) -> None:
+    """A result for people, in which nothing is left that came from a disk as it was."""
     with to_standard_output():
         click.echo(text)
 
@@ -150,6 +148,19 @@ def say_plans(plans: Iterable[WritePlan], *, as_json: bool) -> None:
     say_steps(steps, as_json=as_json)
 
 
+def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:
+    """The new file that a dry run would have made; StorageBusyError when the name is taken."""
+    if os.path.lexists(name):
+        raise StorageBusyError(f"{name}: file exists")
+    step: dict[str, int | str] = {
+        "step": "write",
+        "offset": 0,
+        "length": size,
+        "what": f"{what}, in a new file {name}",
+    }
+    say_steps([step], as_json=as_json)
+
+
 def say_steps(steps: Sequence[Mapping[str, int | str]], *, as_json: bool) -> None:
     """The steps of a write plan that was not carried out."""
     if as_json:
@@ -174,95 +185,3 @@ def warn_about_copies(name: str, header: Header) -> None:
 def problem_of(copy: CopyState) -> str:
     """What is wrong with a header copy, which the line names already; empty when it is good."""
     return (copy.problem or "").removeprefix(f"{copy.copy} header: ")
-
-
-@contextlib.contextmanager
-def progress(what: str, *, first: str | None = None) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal's standard error, once the work takes long enough to need one.
-
-    Gives a function to call with the bytes done and the bytes to do. ``first`` names the work that
-    goes before its first call.
-    """
-    if not _is_shown():
-        yield lambda done, total: None
-        return
-    bar = _Bar(what, first)
-    try:
-        yield bar.update
-    finally:
-        bar.close()
-
-
-def _is_shown() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
-class _Bar:
-    def __init__(self, what: str, first: str | None) -> None:
-        self._what = what
-        self._started: float | None = None
-        self._stack = contextlib.ExitStack()
-        self._show: Callable[[int, int], None] | None = None
-        if first is not None:
-            self._stack.enter_context(waiting(first))
-
-    def update(self, done: int, total: int) -> None:
-        if self._started is None:
-            self._stack.close()
-            self._started = time.monotonic()
-        if self._show is None:
-            if time.monotonic() - self._started < _QUIET_SECONDS:
-                return
-            self._show = self._opened(total)
-        self._show(done, total)
-
-    def close(self) -> None:
-        self._stack.close()
-
-    def _opened(self, total: int) -> Callable[[int, int], None]:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        bar = self._stack.enter_context(
-            Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                DownloadColumn(binary_units=True),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-        )
-        task = bar.add_task(self._what, total=total)
-        return lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextlib.contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A spinner on a terminal's standard error while a key is derived, if that takes a while."""
-    if not _is_shown():
-        yield
-        return
-    with contextlib.ExitStack() as shown:
-        timer = threading.Timer(_QUIET_SECONDS, _spin, (what, shown))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _spin(what: str, shown: contextlib.ExitStack) -> None:
-    from rich.console import Console
-
-    shown.enter_context(Console(stderr=True).status(f"{what} …"))

@@ -1,13 +1,15 @@
 """Passphrases, keys and confirmations: where they come from, and the rules of each source.
 
 As cryptsetup reads them (src/utils_password.c, lib/utils.c): a key file is the passphrase, newlines
-included; standard input that is no terminal gives one line per passphrase.
+included; standard input that is no terminal gives one line per passphrase, or as many bytes of a
+line as are asked for.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,61 +54,88 @@ class RemovalRefusedError(RefusedError):
     exit_status = 2
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFile:
-    """A key file, or a part of it: ``size`` bytes (None: all) from ``offset`` on."""
+class EndOfInputError(InputError):
+    """There is nothing to read."""
 
-    path: str
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where a passphrase is: a key file (``-``: standard input), or without one the next line.
+
+    ``size`` bytes of it (None or 0: all) from ``offset`` on.
+    """
+
+    path: str | None = None
     offset: int = 0
     size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        if self.path not in (None, "-"):
+            return f"key file {self.path}"
+        return "the terminal" if is_interactive() else "standard input"
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether a person is asked: there is no other file than standard input, a terminal."""
+        return self.path in (None, "-") and is_interactive()
+
+    @property
+    def takes_all_input(self) -> bool:
+        """Whether nothing of standard input is left for anybody else."""
+        return self.path == "-" and not self.size and not is_interactive()
 
     def read(self) -> SecretBytes:
         """The passphrase in it; InputError when it is missing, too short or too long."""
         try:
             with _opened(self.path) as descriptor:
+                self._skip(descriptor)
                 return self._read_from(descriptor)
         except OSError as error:
-            raise input_error(f"key file {self.path}", error) from error
+            raise input_error(self.name, error) from error
 
     def _read_from(self, descriptor: int) -> SecretBytes:
-        self._skip(descriptor)
-        limit = KEY_FILE_MAX if self.size is None else self.size
-        if limit > KEY_FILE_MAX:
-            raise InputError(
-                f"key file {self.path}: {limit} bytes asked for, {KEY_FILE_MAX} at most"
-            )
+        limit = self._limit()
         with SecretBytes(limit + 1) as buffer:
-            length = _fill(descriptor, buffer.view()[: limit + (self.size is None)])
-            if self.size is None and length > limit:
-                raise InputError(f"key file {self.path}: more than {limit} bytes")
-            if self.size is not None and length < limit:
-                raise InputError(f"key file {self.path}: {length} bytes there, {limit} asked for")
-            return SecretBytes(buffer.view()[:length])
+            view = buffer.view()[: limit + (not self.size)]
+            if self.path is None:
+                length, is_something = _fill_with_line(descriptor, view)
+            else:
+                length = _fill(descriptor, view)
+                is_something = length > 0 or _may_be_empty(descriptor)
+            if not is_something:
+                raise EndOfInputError(f"passphrase: nothing to read on {self.name}")
+            if length > limit:
+                raise InputError(f"{self.name}: a passphrase of more than {limit} bytes")
+            if self.size and length < limit:
+                raise InputError(f"{self.name}: {length} bytes there, {limit} asked for")
+            return SecretBytes(view[:length])
+
+    def _limit(self) -> int:
+        """How many bytes the passphrase may have, or must have when a size is given."""
+        if not self.size:
+            return PASSPHRASE_MAX if self.path is None else KEY_FILE_MAX
+        if self.size > KEY_FILE_MAX:
+            raise InputError(f"{self.name}: {self.size} bytes asked for, {KEY_FILE_MAX} at most")
+        return self.size
 
     def _skip(self, descriptor: int) -> None:
         left = self.offset
         while left:
             skipped = len(os.read(descriptor, min(left, _CHUNK)))
             if not skipped:
-                raise InputError(
-                    f"key file {self.path}: offset {self.offset} is {left} bytes past its end"
-                )
+                raise InputError(f"{self.name}: offset {self.offset} is {left} bytes past its end")
             left -= skipped
 
 
-def read_passphrase(
-    question: str, key_file: KeyFile | None = None, *, verify: bool = False
-) -> SecretBytes:
-    """A passphrase from its key file, the terminal, or the next line of standard input.
-
-    ``verify`` asks twice, on a terminal only. Raises InputError.
-    """
-    if key_file is not None:
-        output.log(f"{question}: from key file {key_file.path}")
-        return key_file.read()
-    if not is_interactive():
-        output.log(f"{question}: a line of standard input")
-        return _read_line(STDIN, "standard input")
+def read_passphrase(question: str, source: KeySource, *, verify: bool = False) -> SecretBytes:
+    """A passphrase from its source; typed ones are asked for twice to ``verify``. InputError."""
+    if not source.is_typed:
+        output.log(f"{question}: from {source.name}")
+        return source.read()
+    if source.offset:
+        raise InputError("keyfile offset: what is typed has none")
     passphrase = _typed(question)
     if verify:
         with _typed(f"{question} again") as again:
@@ -114,18 +143,6 @@ def read_passphrase(
                 passphrase.wipe()
                 raise MismatchError("passphrases do not match")
     return passphrase
-
-
-def try_line() -> SecretBytes | None:
-    """The next line of standard input; None when there is none."""
-    try:
-        return _read_line(STDIN, "standard input")
-    except EndOfInputError:
-        return None
-
-
-class EndOfInputError(InputError):
-    """There is nothing to read."""
 
 
 def is_interactive() -> bool:
@@ -142,15 +159,15 @@ def confirm(warning: str, *, batch_mode: bool, refused: type[RefusedError] = Ref
         return
     if not is_interactive():
         raise RefusedError(f"{warning}; confirm it with -q/--batch-mode")
-    click.echo(f"{warning}.", err=True)
+    click.echo(f"{output.one_line(warning)}.", err=True)
     click.echo("Are you sure? (Type YES in capital letters): ", err=True, nl=False)
     if sys.stdin.readline().strip() != "YES":
         raise refused("not confirmed; nothing was written")
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    if path == "-":
+def _opened(path: str | None) -> Iterator[int]:
+    if path in (None, "-"):
         yield STDIN
         return
     if Path(path).is_dir():
@@ -160,6 +177,14 @@ def _opened(path: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _may_be_empty(descriptor: int) -> bool:
+    """A file may hold the empty passphrase; a pipe or standard input without a byte is a mistake.
+
+    Without this a second ``-`` would set the empty passphrase (lib/utils.c, the same rule).
+    """
+    return descriptor != STDIN and stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
 def _fill(descriptor: int, buffer: memoryview) -> int:
@@ -174,25 +199,22 @@ def _fill(descriptor: int, buffer: memoryview) -> int:
     return length
 
 
-def _read_line(descriptor: int, source: str) -> SecretBytes:
-    """A line without its newline, read byte by byte: what follows stays for the next reader."""
-    with SecretBytes(PASSPHRASE_MAX + 1) as buffer:
-        length = 0
-        while True:
-            byte = os.read(descriptor, 1)
-            if not byte and not length:
-                raise EndOfInputError(f"passphrase: nothing to read on {source}")
-            if byte in (b"", b"\n"):
-                return SecretBytes(buffer.view()[:length])
-            if length == PASSPHRASE_MAX:
-                raise InputError(f"passphrase: more than {PASSPHRASE_MAX} bytes on {source}")
-            buffer.view()[length : length + 1] = byte
-            length += 1
+def _fill_with_line(descriptor: int, buffer: memoryview) -> tuple[int, bool]:
+    """Read up to a newline, byte by byte: what follows stays for the next reader.
+
+    How many bytes there were, and whether there was anything, be it the newline.
+    """
+    for length in range(len(buffer)):
+        byte = os.read(descriptor, 1)
+        if byte in (b"", b"\n"):
+            return length, bool(length or byte)
+        buffer[length : length + 1] = byte
+    return len(buffer), True
 
 
 def _typed(question: str) -> SecretBytes:
     """A line from the terminal without echo."""
-    click.echo(f"{question}: ", err=True, nl=False)
+    click.echo(f"{output.one_line(question)}: ", err=True, nl=False)
     try:
         if sys.platform == "win32":
             return _typed_on_windows()
@@ -209,7 +231,7 @@ def _typed_without_echo() -> SecretBytes:
     silent[3] &= ~termios.ECHO
     termios.tcsetattr(STDIN, termios.TCSAFLUSH, silent)
     try:
-        return _read_line(STDIN, "the terminal")
+        return KeySource().read()
     finally:
         termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 from typing import Final
 
 import click
 
 import luksmeta
-from luksmeta.cli import interrupts, output
+from luksmeta.cli import interrupts, output, progress
 from luksmeta.errors import LuksError
 
-INTERRUPTED: Final = 130
 WRONG_ARGUMENTS: Final = 1
 
 # Every command by its family's module, in the order of the help.
@@ -21,7 +19,8 @@ _FAMILIES: Final = {
     "luksmeta.cli.creation": ("format",),
     "luksmeta.cli.inspection": ("dump",),
     "luksmeta.cli.unlock": ("unlock",),
-    "luksmeta.cli.data": ("read", "write"),
+    "luksmeta.cli.reading": ("read",),
+    "luksmeta.cli.writing": ("write",),
     "luksmeta.cli.keyslots": ("add-key", "change-key", "convert-key", "remove-key", "kill-slot"),
     "luksmeta.cli.settings": ("config", "volume-key"),
     "luksmeta.cli.backups": ("backup-header", "restore-header", "erase"),
@@ -33,6 +32,10 @@ _FAMILY_OF: Final = {name: module for module, names in _FAMILIES.items() for nam
 class Interrupted(Exception):  # noqa: N818  # no error
     """KeyboardInterrupt on its way through click, which would print an empty line for that."""
 
+    def __init__(self, cause: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.cause = cause
+
 
 class LazyGroup(click.Group):
     """A group that imports a command's module when that command is called or described."""
@@ -42,7 +45,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            raise Interrupted from interrupt
+            raise Interrupted(interrupt) from interrupt
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the order of the help."""
@@ -95,16 +98,15 @@ def run(arguments: list[str]) -> int:
     """The exit status of the command line ``arguments``."""
     output.session = output.Session(debug="--debug" in arguments)
     _occupy_standard_descriptors()
-    if hasattr(signal, "SIGPIPE"):
-        # "luksmeta read … | head" ends like any other filter; Python would raise an error.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         with interrupts.answered_at_once():
             return _status(root.main(arguments, prog_name="luksmeta", standalone_mode=False))
-    except (KeyboardInterrupt, Interrupted, click.Abort):
-        output.end_prompt()
-        output.error("interrupted")
-        return INTERRUPTED
+    except Interrupted as interrupted:
+        return _interrupted(interrupted.cause)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
+    except click.Abort:
+        return _interrupted(KeyboardInterrupt())
     except click.ClickException as error:
         output.session.file = None
         text = error.format_message().rstrip(".")
@@ -123,6 +125,12 @@ def run(arguments: list[str]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         output.error(f"{name}{(error.strerror or str(error)).lower()}")
         return 2 if isinstance(error, PermissionError) else 4
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    progress.end_line()
+    output.error(interrupts.describe(interrupt))
+    return interrupts.status(interrupt)
 
 
 def _occupy_standard_descriptors() -> None:

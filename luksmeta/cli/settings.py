@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import click
 
-from luksmeta.cli import output, prompt
+from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
-    FileName,
+    NewFileName,
     Uuid,
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
-from luksmeta.cli.unlocking import open_header_for, unlock
+from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
 from luksmeta.secret import SecretBytes
-from luksmeta.storage import FileStorage
+from luksmeta.storage import new_file
 
 # lib/luks2/luks2_json_metadata.c persistent_flags
 FLAGS: Final = (
@@ -67,14 +66,13 @@ def config_command(
     flags = None if persistent_flags is None else _flags(persistent_flags)
     if (priority is None) != (key_slot is None):
         raise click.UsageError("--priority and -S/--key-slot need each other")
-    has_settings = any(each is not None for each in (label, subsystem, uuid, flags))
-    if not has_settings and priority is None:
+    priorities = None if key_slot is None or priority is None else {key_slot: priority}
+    if all(each is None for each in (label, subsystem, uuid, flags, priorities)):
         raise click.UsageError("nothing to set")
-    with open_header_for(volume, writable=True, dry_run=dry_run) as opened:
-        if has_settings:
-            opened.configure(uuid=uuid, label=label, subsystem=subsystem, flags=flags)
-        if key_slot is not None and priority is not None:
-            opened.set_priority(key_slot, priority)
+    with open_to_change(volume, dry_run=dry_run) as opened:
+        opened.configure(
+            uuid=uuid, label=label, subsystem=subsystem, flags=flags, priorities=priorities
+        )
         if dry_run:
             output.say_plans(opened.written, as_json=as_json)
         elif as_json:
@@ -95,20 +93,29 @@ def config_command(
 @volume_options
 @unlock_options()
 @click.option(
-    "-o", "--output", "output_file", type=FileName(), metavar="FILE", help="A new file, mode 0600."
+    "-o",
+    "--output",
+    "output_file",
+    type=NewFileName(),
+    metavar="FILE",
+    help="A new file, mode 0600.",
 )
 @json_option
+@dry_run_option
 def volume_key_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
     output_file: str | None,
     as_json: bool,
+    dry_run: bool,
 ) -> None:
     """The raw volume key into a file, or in hex on the terminal.
 
     Whoever has the volume key reads the volume, also after every passphrase has been changed.
     """
+    if dry_run and output_file is None:
+        raise click.UsageError("--dry-run is about the file that -o names")
     with open_header_for(volume) as opened:
         if output_file is None:
             prompt.confirm(
@@ -117,6 +124,9 @@ def volume_key_command(
         with unlock(opened, key, keyslot=key.key_slot) as unlocked:
             secret = unlocked.volume_key
             if output_file is not None:
+                if dry_run:
+                    output.say_new_file(output_file, len(secret), "volume key", as_json=as_json)
+                    return
                 _write_key(output_file, secret)
             if as_json:
                 shown = {} if output_file else {"volume_key": secret.view().hex()}
@@ -129,14 +139,9 @@ def volume_key_command(
 
 def _write_key(name: str, key: SecretBytes) -> None:
     """Write the key to a new file; what is half-written does not stay."""
-    with FileStorage.create(name) as file:
-        try:
-            file.resize(len(key))
-            file.write_at(0, key.view())
-            file.flush()
-        except BaseException:
-            Path(name).unlink()
-            raise
+    with interrupts.making(name), new_file(name) as file:
+        file.resize(len(key))
+        file.write_at(0, key.view())
 
 
 def _flags(text: str) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from luksmeta.cli import output, prompt
+from luksmeta import requirements
+from luksmeta.cli import output, progress, prompt
 from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import VolumeOptions
-from luksmeta.cli.prompt import KeyFile
+from luksmeta.cli.prompt import KeySource
 from luksmeta.errors import PassphraseError
+from luksmeta.model import Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
@@ -24,12 +26,25 @@ def open_for(volume: VolumeOptions, *, writable: bool = False, dry_run: bool = F
     return _looked_at(opened, volume.header_file)
 
 
-def open_header_for(
-    volume: VolumeOptions, *, writable: bool = False, dry_run: bool = False
-) -> Volume:
+def open_header_for(volume: VolumeOptions) -> Volume:
     """The volume by its header alone: a detached header's data need not be there."""
-    opened = open_volume(volume.header_file, writable=writable, dry_run=dry_run)
-    return _looked_at(opened, volume.header_file)
+    return _looked_at(open_volume(volume.header_file), volume.header_file)
+
+
+def open_to_change(
+    volume: VolumeOptions,
+    *,
+    dry_run: bool,
+    allow: Callable[[Metadata], None] = requirements.allow_changes,
+) -> Volume:
+    """The same, writable. What will not be changed is refused before anything is asked."""
+    opened = open_volume(volume.header_file, writable=True, dry_run=dry_run)
+    try:
+        _looked_at(opened, volume.header_file).require_changeable(allow)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def _looked_at(opened: Volume, name: str) -> Volume:
@@ -40,7 +55,7 @@ def _looked_at(opened: Volume, name: str) -> Volume:
 
 def read_volume_key(path: str, size: int | None) -> SecretBytes:
     """The raw volume key in a file: its first ``size`` bytes, or all of it."""
-    return KeyFile(path, 0, size).read()
+    return KeySource(path, 0, size).read()
 
 
 def unlock(volume: Volume, key: UnlockOptions, *, keyslot: int | None) -> UnlockedVolume:
@@ -71,11 +86,11 @@ def try_passphrases(
 
     On a terminal it is asked for again after a PassphraseError, as often as the options say.
     """
-    tries = key.tries if key.source is None and prompt.is_interactive() else 1
+    tries = key.tries if key.source.is_typed else 1
     for left in reversed(range(tries)):
         passphrase = prompt.read_passphrase(question, key.source)
         try:
-            with output.waiting("Deriving the key"):
+            with progress.waiting("Deriving the key"):
                 return attempt(passphrase), passphrase
         except PassphraseError as error:
             passphrase.wipe()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -122,12 +121,8 @@ def opens(path: Path, secret: bytes, *options: Argument) -> bool:
 
 def _answer(arguments: tuple[Argument, ...]) -> Answer:
     out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
-    broken_pipe = signal.getsignal(signal.SIGPIPE)
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            status = run([str(argument) for argument in arguments])
-    finally:
-        signal.signal(signal.SIGPIPE, broken_pipe)
+    with redirect_stdout(out), redirect_stderr(err):
+        status = run([str(argument) for argument in arguments])
     return Answer(status, _content(out), _content(err).decode())
 
 

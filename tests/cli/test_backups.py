@@ -63,6 +63,28 @@ def test_restore_asks_and_says_what_came_back(backup: Path) -> None:
     assert document == {"uuid": cryptsetup.uuid(image), "keyslots": [0, 1]}
 
 
+def test_restore_takes_a_backup_from_standard_input(backup: Path) -> None:
+    image = builders.file(backup.parent / "volume.img", "luks2")
+    done(luksmeta("backup-header", image, "-o", backup))
+    content = backup.read_bytes()
+    done(luksmeta("erase", image, "-q"))
+    done(luksmeta("restore-header", image, "-i", "-", "-q", stdin=content))
+    assert opens(image, FIRST)
+    refused(
+        luksmeta("restore-header", image, "-i", "-", "-q", stdin=b"no"), 4, "standard input: not"
+    )
+    assert opens(image, FIRST)
+
+
+def test_a_new_file_is_not_standard_output(backup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = builders.file(backup.parent / "volume.img", "luks2")
+    monkeypatch.chdir(backup.parent)
+    for command in ("backup-header", "volume-key"):
+        refused(luksmeta(command, image, "-o", "-", stdin=FIRST), 1, "standard output")
+    done(luksmeta("backup-header", image, "-o", "./-"))
+    assert {path.name for path in backup.parent.iterdir()} == {"volume.img", "-"}
+
+
 def test_restore_notes_another_uuid_and_goes_on(backup: Path) -> None:
     image = builders.file(backup.parent / "volume.img", "luks2")
     done(luksmeta("backup-header", image, "-o", backup))

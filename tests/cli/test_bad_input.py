@@ -274,6 +274,17 @@ def test_a_kdf_above_the_limit_is_status_3(tmp_path: Path) -> None:
     refused(answer, 3, str(image), "64", "63", "--max-memory")
 
 
+def test_a_limit_that_no_option_raises_has_no_hint(tmp_path: Path) -> None:
+    image = folder_with(tmp_path, "luks2")
+    document = builders.document_of(image.read_bytes())
+    costs = {"type": "argon2id", "time": 4, "memory": 1 << 20, "cpus": 65}
+    for keyslot in document["keyslots"].values():
+        keyslot["kdf"] = {**costs, "salt": keyslot["kdf"]["salt"]}
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+    text = refused(luksmeta("unlock", image, stdin=FIRST), 3, "cpus is 65")
+    assert "--max-memory" not in text
+
+
 def test_with_debug_there_is_a_traceback_and_no_secret(tmp_path: Path) -> None:
     image = folder_with(tmp_path, "luks2")
     secret = b"the passphrase that nobody may see"

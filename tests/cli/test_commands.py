@@ -11,6 +11,7 @@ import pytest
 
 from luksmeta.cli.root import root
 from luksmeta.formatting import Version
+from tests import builders
 from tests.builders import FIRST, VERSIONS
 from tests.cli.runner import CHEAP, as_ordinary_user, done, luksmeta, opens, piped, refused
 from tests.cli.volumes import COMMANDS, WRITERS, Command, detach, folder_with
@@ -71,6 +72,32 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert state(tmp_path) == before
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["backup-header", "volume-key"])
+def test_a_dry_run_says_which_file_it_would_make(
+    name: str, version: Version, tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, version)
+    command = next(each for each in COMMANDS if each.name == name)
+    before = state(tmp_path)
+    plan = done(luksmeta(*command.line(image, "--dry-run", "--json"))).json["plan"]
+    text = done(luksmeta(*command.line(image, "--dry-run"))).out
+    assert state(tmp_path) == before
+    done(luksmeta(*command.line(image)))
+    (made,) = set(tmp_path.iterdir()) - {tmp_path / known for known in before}
+    size = made.stat().st_size
+    assert [(step["offset"], step["length"]) for step in plan] == [(0, size)]
+    assert text.startswith("Nothing was written.")
+    assert str(size) in text
+    assert str(made) in text
+    refused(luksmeta(*command.line(image, "--dry-run")), 5, str(made), "exists")
+
+
+def test_a_dry_run_of_volume_key_is_about_a_file(tmp_path: Path) -> None:
+    image = folder_with(tmp_path, "luks2")
+    refused(luksmeta("volume-key", image, "--dry-run", "-q", stdin=FIRST), 1, "-o")
+
+
 def test_a_dry_run_needs_no_right_to_write(tmp_path: Path) -> None:
     for version in VERSIONS:
         folder = tmp_path / version
@@ -129,6 +156,8 @@ def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> No
         ((), "missing command"),
         (("no-such",), "'no-such'"),
         (("dump",), "'IMAGE'"),
+        (("dump", ""), "empty"),
+        (("unlock", "a", "-d", ""), "empty"),
         (("dump", "a", "b"), "(b)"),
         (("dump", "a", "--nonsense"), "'--nonsense'"),
         (("read", "a", "--offset", "12x"), "'12x'"),
@@ -149,6 +178,37 @@ def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> No
 )
 def test_wrong_arguments_are_status_1_and_one_line(arguments: tuple[str, ...], part: str) -> None:
     refused(luksmeta(*arguments), 1, part, "--help")
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\x08\x7f"
+
+
+def with_hostile_words(folder: Path, version: Version) -> Path:
+    """The same folder with terminal controls wherever a header holds text, and in its own name."""
+    folder = folder / f"\x1b]0;folder\x07\x1b[2J-{version}"
+    folder.mkdir()
+    image = folder_with(folder, version)
+    content = bytearray(image.read_bytes())
+    fields = {"luks1": {168: 40}, "luks2": {24: 48, 168: 40, 208: 48}}  # label, UUID, subsystem
+    for offset, size in fields[version].items():
+        content[offset : offset + size] = HOSTILE.encode().ljust(size, b"\0")
+    if version == "luks2":
+        document = builders.document_of(bytes(content))
+        document["tokens"] = {"0": {"type": HOSTILE, "keyslots": ["0"], HOSTILE: HOSTILE}}
+        content[:] = builders.with_document(bytes(content), document)
+    image.write_bytes(content)
+    return image
+
+
+@pytest.mark.parametrize(("command", "version"), CASES)
+@pytest.mark.parametrize("option", [None, "--json", "--debug", "--dry-run"])
+def test_nothing_from_disk_steers_the_terminal(
+    command: Command, version: Version, option: str | None, tmp_path: Path
+) -> None:
+    image = with_hostile_words(tmp_path, version)
+    answer = luksmeta(*command.line(image, *([option] if option else [])))
+    for text in (answer.out, answer.err):
+        assert not [each for each in text if not each.isprintable() and each != "\n"], text
 
 
 def test_the_version_is_that_of_the_package() -> None:

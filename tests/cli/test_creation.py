@@ -251,7 +251,47 @@ def test_a_volume_without_room_for_data_is_warned_of(path: Path) -> None:
     path.write_bytes(bytes(1 << 20))
     answer = luksmeta("format", path, *CHEAP, stdin=FIRST)
     assert answer.status == 0
-    assert answer.err == f"luksmeta: warning: {path}: there is no room for data\n"
+    assert answer.err == (
+        f"luksmeta: warning: {path}: there is no room for data, which starts at 0x1000000; "
+        "the file has 0x1000000 bytes\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "sectors", "offset"),
+    [("luks1", 65536, "0x2000000"), ("luks2", 65536, "0x2000000"), ("luks2", 1 << 53, "0x40000")],
+)
+def test_data_that_starts_past_the_end_is_warned_of(
+    path: Path, version: str, sectors: int, offset: str
+) -> None:
+    small = () if version == "luks1" else ("--luks2-keyslots-size", "512k")
+    line = ("format", path, "--size", "3M", "--type", version, "--offset", str(sectors), *small)
+    answer = luksmeta(*line, *CHEAP, stdin=FIRST)
+    assert answer.status == 0
+    assert f"{path}: there is no room for data, which starts at {offset}" in answer.err
+    assert opens(path, FIRST)
+
+
+@pytest.mark.parametrize(
+    ("version", "sectors"),
+    [("luks1", 1 << 32), ("luks1", 1 << 53), ("luks2", 1 << 54), ("luks2", 10**20)],
+)
+def test_an_offset_that_no_header_holds_is_status_1(path: Path, version: str, sectors: int) -> None:
+    line = ("format", path, "--size", "24M", "--type", version, "--offset", str(sectors))
+    refused(luksmeta(*line, *CHEAP, stdin=FIRST), 1, str(path), str(sectors * 512))
+    assert not path.exists()
+
+
+def test_what_will_be_refused_asks_nothing(path: Path) -> None:
+    builders.file(path, "luks2")
+    before = path.read_bytes()
+    for options, part in (
+        (("--pbkdf-force-iterations", "3"), "time is 3"),
+        (("--type", "luks1", "--pbkdf", "argon2id"), "LUKS1"),
+        (("--pbkdf", "pbkdf2", "--pbkdf-memory", "32"), "--pbkdf-memory"),
+    ):
+        refused(luksmeta("format", path, *options), 1, part)
+    assert path.read_bytes() == before
 
 
 def test_a_directory_and_a_character_device_are_status_4(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -86,7 +87,8 @@ def test_reading_past_the_end_is_status_1(
     options = ["--offset", offset, *([] if length is None else ["--length", length])]
     for target in ((), ("-o", tmp_path / "plain")):
         answer = luksmeta("read", image, *key(image), *options, *target)
-        refused(answer, 1, str(image), offset, str(DATA_SIZE))
+        text = refused(answer, 1, str(image), offset, str(DATA_SIZE))
+        assert " 0 bytes" not in text
     assert not (tmp_path / "plain").exists()
 
 
@@ -113,6 +115,53 @@ def test_zeroes_become_holes(tmp_path: Path) -> None:
     done(luksmeta("read", image, *key(image), "-o", file))
     assert file.read_bytes() == content
     assert file.stat().st_blocks * 512 <= 64 << 10
+
+
+def test_the_volume_and_its_keys_are_not_replaced_by_plaintext(image: Path, tmp_path: Path) -> None:
+    volume_key, header = tmp_path / "volume-key", tmp_path / "header"
+    volume_key.write_bytes(builders.VOLUME_KEY)
+    header.write_bytes(image.read_bytes())
+    hard, soft = tmp_path / "hard", tmp_path / "soft"
+    hard.hardlink_to(image)
+    soft.symlink_to(image)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    unlocked: tuple[Argument, ...] = ("--volume-key-file", volume_key, "--header", header)
+    for options, targets in (
+        (key(image), (image, hard, soft, tmp_path / "key")),
+        (unlocked, (image, header, volume_key)),
+    ):
+        for target in targets:
+            refused(luksmeta("read", image, *options, "-o", target), 1, f"{target}: is the ")
+    for target in (image, hard, soft, header):
+        line = ("write", image, *unlocked, "-i", target)
+        refused(luksmeta(*line), 1, f"{target}: is ", "itself")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_dash_is_standard_output(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert plain(image, "-o", "-") == CONTENT
+    assert {path.name for path in tmp_path.iterdir()} == {"volume.img", "key"}
+
+
+def test_an_error_is_told_also_where_the_file_cannot_be_removed(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where an open file cannot be."""
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr(Path, "unlink", denied)
+    for command in ("read", "volume-key"):
+        answer = luksmeta(command, image, *key(image), "-o", tmp_path / "file")
+        refused(answer, 4, f"{tmp_path / 'file'}: input/output error")
 
 
 def test_read_writes_to_devices_and_named_pipes(image: Path, tmp_path: Path) -> None:
@@ -207,6 +256,21 @@ def test_the_key_may_be_the_first_bytes_and_the_data_what_follows(image: Path) -
     size = str(len(FIRST))
     done(piped("write", image, "-d", "-", "-l", size, stdin=FIRST + b"data"))
     assert plain(image, "--length", "4") == b"data"
+
+
+def test_key_and_data_cannot_both_be_all_of_standard_input(image: Path) -> None:
+    before = image.read_bytes()
+    for run in (luksmeta, piped):
+        for more in ((), ("-i", "-"), ("-l", "0")):
+            refused(run("write", image, "-d", "-", *more, stdin=FIRST), 1, "--keyfile-size")
+    assert image.read_bytes() == before
+
+
+def test_the_first_bytes_may_be_the_key_also_without_a_key_file(image: Path) -> None:
+    size = str(len(FIRST))
+    for run in (luksmeta, piped):
+        done(run("write", image, "-l", size, stdin=FIRST + b"\ndata"))
+        assert plain(image, "--length", "5") == b"\ndata"
 
 
 def test_a_wrong_passphrase_writes_nothing(image: Path) -> None:

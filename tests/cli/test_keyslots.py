@@ -216,8 +216,46 @@ def test_kill_slot_s_names_the_keyslot_of_the_passphrase(tmp_path: Path) -> None
     image = made(tmp_path, "luks2", FIRST, SECOND, THIRD)
     line = ("kill-slot", image, "2", "-d", tmp_path / "first")
     refused(luksmeta(*line, "-S", "1"), 2, str(image))
-    refused(luksmeta(*line, "-S", "2"), 2, str(image))
+    refused(luksmeta(*line, "-S", "2"), 1, str(image), "keyslot 2: goes itself", "another")
+    refused(luksmeta(*line, "-S", "7"), 1, str(image), "keyslot 7: not in use")
     done(luksmeta(*line, "-S", "0"))
+
+
+def test_kill_slot_tries_every_other_keyslot(tmp_path: Path) -> None:
+    image = made(tmp_path, "luks2", FIRST, SECOND, THIRD)
+    document = builders.document_of(image.read_bytes())
+    document["keyslots"]["0"]["area"]["encryption"] = "unknown-xts-plain64"
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+    line = ("kill-slot", image, "2", "-d")
+    refused(luksmeta(*line, tmp_path / "first"), 2, "another keyslot", "tried 1", "unknown")
+    done(luksmeta(*line, tmp_path / "second"))
+    assert set(keyslots(image)) == {"0", "1"}
+
+
+def test_a_keyslot_that_opens_no_data_proves_nothing(tmp_path: Path) -> None:
+    image = cryptsetup.luks_format(tmp_path / "volume.img", FIRST)
+    cryptsetup.add_key(image, FIRST, THIRD, extra=("--unbound", "--key-size", "256"))
+    line = ("kill-slot", image, "0", "-q", "-S", "1", "-d", key_file(tmp_path, THIRD))
+    refused(luksmeta(*line), 1, "keyslot 1: opens no data")
+    assert opens(image, FIRST)
+
+
+def test_what_may_not_be_changed_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    image = made(tmp_path, "luks2", FIRST)
+    document = builders.document_of(image.read_bytes())
+    document["config"]["requirements"] = {"mandatory": ["nobody-knows"]}
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+    before = image.read_bytes()
+    for line in (("add-key",), ("change-key",), ("convert-key",), ("remove-key",), ("erase",)):
+        text = refused(luksmeta(line[0], image), 1, str(image), "'nobody-knows'")
+        assert "cryptsetup" not in text
+    refused(luksmeta("kill-slot", image, "0"), 1, str(image), "'nobody-knows'")
+    assert image.read_bytes() == before
+
+
+def test_costs_that_make_no_sense_are_refused_before_anything_is_asked(image: Path) -> None:
+    for command in ("add-key", "change-key", "convert-key"):
+        refused(luksmeta(command, image, "--pbkdf-force-iterations", "3"), 1, "time is 3")
 
 
 def test_kill_slot_takes_the_volume_key(image: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests import builders
 from tests.builders import FIRST, SECOND, THIRD
 from tests.cli.runner import (
     CHEAP,
+    Answer,
     as_ordinary_user,
     done,
     key_file,
@@ -51,6 +53,37 @@ def test_offset_and_size_cut_a_key_file(image: Path, tmp_path: Path) -> None:
     assert "offset 2048" in text
     text = refused(luksmeta("unlock", image, "-d", file, "-l", "2k"), 1, str(file))
     assert "2048 asked for" in text
+
+
+def test_a_size_of_0_means_the_whole_key_file(image: Path, tmp_path: Path) -> None:
+    key, new = key_file(tmp_path), key_file(tmp_path, THIRD, "new")
+    line = ("add-key", image, *CHEAP, "--keyfile-size", "0", "--new-keyfile-size", "0")
+    done(luksmeta(*line, "-d", key, "--new-keyfile", new))
+    assert opens(image, THIRD)
+    assert not opens(image, b"")
+    made = tmp_path / "made.img"
+    done(luksmeta("format", made, "--size", "20M", *CHEAP, "-d", key, "-l", "0"))
+    assert opens(made, FIRST)
+
+
+@pytest.mark.parametrize("run", [luksmeta, piped], ids=["file", "pipe"])
+def test_offset_and_size_cut_standard_input_too(image: Path, run: Callable[..., Answer]) -> None:
+    """As cryptsetup does, whose manual says otherwise (tried: 2.6.1)."""
+    size = str(len(FIRST))
+    done(run("unlock", image, "-l", size, stdin=FIRST + b"more"))
+    done(run("unlock", image, "-l", size, "--keyfile-offset", "3", stdin=b"x\ny" + FIRST))
+    done(run("unlock", image, "--keyfile-offset", "3", stdin=b"x\ny" + FIRST + b"\nmore"))
+    refused(run("unlock", image, "-l", size, stdin=b"short\nmore"), 1, "5 bytes there", size)
+    done(run("add-key", image, *CHEAP, "-l", size, stdin=FIRST + THIRD + b"\n"))
+    assert opens(image, THIRD)
+
+
+def test_standard_input_gives_no_second_key_when_the_first_took_all(image: Path) -> None:
+    before = image.read_bytes()
+    for run in (luksmeta, piped):
+        line = ("add-key", image, *CHEAP, "-d", "-", "--new-keyfile", "-")
+        refused(run(*line, stdin=FIRST), 1, "nothing to read on standard input")
+    assert image.read_bytes() == before
 
 
 def test_a_key_file_may_be_8_mib_and_no_more(image: Path, tmp_path: Path) -> None:

@@ -65,6 +65,18 @@ def test_a_priority_belongs_to_a_keyslot(image: Path) -> None:
     refused(luksmeta("config", image, "-S", "1", "--priority", "highest"), 1, "highest")
 
 
+def test_all_settings_are_one_write_or_none(image: Path) -> None:
+    before = image.read_bytes()
+    line = ("config", image, "--label", "new", "--priority", "high")
+    refused(luksmeta(*line, "-S", "9"), 1, str(image), "keyslot 9")
+    assert image.read_bytes() == before
+    seqid = luksmeta("dump", image, "--json").json["seqid"]
+    done(luksmeta(*line, "-S", "1", "--subsystem", "s", "--persistent-flags", "no-journal"))
+    after = luksmeta("dump", image, "--json").json
+    assert after["seqid"] == seqid + 1
+    assert (after["label"], after["keyslots"]["1"]["priority"]) == ("new", "high")
+
+
 def test_flags_are_replaced_as_a_whole(image: Path) -> None:
     done(luksmeta("config", image, "--persistent-flags", "allow-discards,no-read-workqueue"))
     assert cryptsetup.dump_json(image)["config"]["flags"] == ["allow-discards", "no-read-workqueue"]

@@ -131,6 +131,25 @@ def test_two_new_passphrases_that_differ_are_status_2(terminal: Start, tmp_path:
     assert not image.exists()
 
 
+def test_standard_input_as_key_file_is_asked_for_too(terminal: Start, image: Path) -> None:
+    run = terminal("unlock", image, "-d", "-")
+    assert run.wait_for_echo(False)
+    assert run.answer(PROMPT, typed(FIRST)).end()[0] == 0
+    status, seen = terminal("unlock", image, "--keyfile-offset", "1").end()
+    assert status == 1
+    assert "keyfile offset" in seen
+
+
+def test_questions_do_not_steer_the_terminal(terminal: Start, tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "\x1b]0;owned\x07\x1b[2J", "luks2", FIRST)
+    status, seen = terminal("unlock", image).answer(PROMPT, typed(FIRST)).end()
+    assert status == 0
+    assert "\x1b" not in seen
+    status, seen = terminal("erase", image).answer(YES, "no\n").end()
+    assert status == 2
+    assert "\x1b" not in seen
+
+
 def test_batch_mode_asks_once(terminal: Start, image: Path) -> None:
     run = terminal("add-key", image, *CHEAP, "-q").answer(PROMPT, typed(FIRST))
     assert run.answer("New passphrase: ", "novel\n").end()[0] == 0

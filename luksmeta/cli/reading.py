@@ -1,0 +1,135 @@
+"""``read``: plaintext out of a volume."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import click
+
+from luksmeta.cli import interrupts, output, progress
+from luksmeta.cli.key_options import UnlockOptions, unlock_options
+from luksmeta.cli.options import FileName, Size, VolumeOptions, volume_options
+from luksmeta.cli.plaintext import CHUNK, checked_length, refuse_same
+from luksmeta.cli.unlocking import open_for, unlock
+from luksmeta.segment_stream import SegmentStream
+from luksmeta.write_plan import Progress
+
+_HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
+
+_Write = Callable[[memoryview], object]
+
+
+@click.command("read")
+@volume_options
+@unlock_options()
+@click.option(
+    "-o",
+    "--output",
+    "output_file",
+    type=FileName(),
+    metavar="FILE",
+    help="Default, and -: standard output.",
+)
+@click.option("--offset", type=Size(), default=0, metavar="BYTES", help="Start here.")
+@click.option("--length", type=Size(), metavar="BYTES", help="So many; default: to the end.")
+def read_command(
+    *,
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    output_file: str | None,
+    offset: int,
+    length: int | None,
+) -> None:
+    """Write the plaintext to a file or standard output.
+
+    Zeroes become holes in the file, and it has its name only when it is complete.
+    """
+    file = None if output_file == "-" else output_file
+    if file is not None:
+        keys = {"the key file": key.key_file, "the volume key file": key.volume_key_file}
+        refuse_same(file, volume, keys)
+    elif not volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
+        raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
+    with (
+        open_for(volume) as opened,
+        unlock(opened, key, keyslot=key.key_slot) as unlocked,
+        unlocked.open() as stream,
+    ):
+        size = checked_length(stream, offset, length)
+        with progress.bar("Reading") as advance:
+            if file is None:
+                with output.to_standard_output():
+                    _copy_out(stream, offset, size, sys.stdout.buffer.write, advance)
+                    sys.stdout.buffer.flush()
+            else:
+                with output.errors_of(file):
+                    _read_to_file(stream, offset, size, file, advance)
+
+
+def _copy_out(
+    stream: SegmentStream, offset: int, size: int, write: _Write, advance: Progress
+) -> None:
+    """Hand ``size`` bytes from ``offset`` on to ``write``, a chunk at a time."""
+    stream.seek(offset)
+    buffer = memoryview(bytearray(min(CHUNK, max(size, 1))))
+    done = 0
+    while done < size:
+        part = buffer[: size - done]
+        stream.readinto(part)
+        write(part)
+        done += len(part)
+        advance(done, size)
+
+
+def _read_to_file(
+    stream: SegmentStream, offset: int, size: int, name: str, advance: Progress
+) -> None:
+    """The plaintext in a file that has its name only when it is complete; devices as they are."""
+    path = Path(name).resolve()  # a link stays one
+    if path.exists() and not path.is_file():
+        with path.open("wb") as device:
+            _copy_out(stream, offset, size, device.write, advance)
+        return
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".luksmeta.")
+    with interrupts.incomplete(temporary):
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                _copy_out(stream, offset, size, _sparse(file.fileno()), advance)
+                file.truncate(size)
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(temporary).unlink()
+            raise
+
+
+def _sparse(descriptor: int) -> _Write:
+    """A writer into a new file that skips blocks of zeroes."""
+    zeroes = bytes(_HOLE)
+    position = 0
+
+    def write(data: memoryview) -> None:
+        nonlocal position
+        start = 0  # of the data that is not written yet
+        for at in range(0, len(data), _HOLE):
+            block = data[at : at + _HOLE]
+            if block == zeroes[: len(block)]:
+                _write_all(descriptor, data[start:at], position + start)
+                start = at + len(block)
+        _write_all(descriptor, data[start:], position + start)
+        position += len(data)
+
+    return write
+
+
+def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    while data:
+        data = data[os.write(descriptor, data) :]
