@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.corpus import Corpus
+
+# The same examples in every run, and as much time as a busy machine needs.
+settings.register_profile("luksmeta", deadline=None, derandomize=True)
+settings.load_profile("luksmeta")
 
 
 @pytest.fixture(scope="session")

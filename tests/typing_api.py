@@ -40,10 +40,3 @@ def inspect(path: Path, spare: int) -> None:
 def from_a_file_object(file: io.BufferedRandom, name: str) -> luksmeta.Volume:
     luksmeta.open(name).close()
     return luksmeta.open(file, writable=True)
-
-
-def search(path: Path) -> list[str]:
-    return [
-        f"{finding.offset:#x} {finding.version} {finding.copy} {finding.uuid}"
-        for finding in luksmeta.scan(path)
-    ]
