@@ -30,9 +30,12 @@ if TYPE_CHECKING:
         Violation,
         VolumeKeyError,
     )
+    from luksmeta.headerless import HeaderlessVolume
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
+    from luksmeta.loopaes import open_loopaes
     from luksmeta.model import KeyslotPriority, Metadata
     from luksmeta.new_volume import format  # luksmeta.format, the verb of luksFormat
+    from luksmeta.plain import open_plain
     from luksmeta.secret import SecretBytes
     from luksmeta.segment_stream import SegmentStream
     from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
@@ -48,6 +51,7 @@ __all__ = [
     "ChecksumError",
     "FileStorage",
     "HeaderError",
+    "HeaderlessVolume",
     "KeyslotError",
     "KeyslotNotFoundError",
     "KeyslotPriority",
@@ -80,6 +84,8 @@ __all__ = [
     "__version__",
     "format",
     "open",
+    "open_loopaes",
+    "open_plain",
 ]
 
 _HOMES = {
@@ -105,6 +111,7 @@ _HOMES = {
         "Violation",
         "VolumeKeyError",
     ),
+    "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (
         "Argon2i",
         "Argon2id",
@@ -112,11 +119,13 @@ _HOMES = {
         "Pbkdf",
         "Pbkdf2",
     ),
+    "luksmeta.loopaes": ("open_loopaes",),
     "luksmeta.model": (
         "KeyslotPriority",
         "Metadata",
     ),
     "luksmeta.new_volume": ("format",),
+    "luksmeta.plain": ("open_plain",),
     "luksmeta.secret": ("SecretBytes",),
     "luksmeta.segment_stream": ("SegmentStream",),
     "luksmeta.storage": (

@@ -32,6 +32,7 @@ from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
 DEFAULT_HASH: Final = "sha256"
 FALLBACK_KEYSLOT_CIPHER: Final = "aes-xts-plain64"  # configure.ac: LUKS2 keyslot cipher
 FALLBACK_KEYSLOT_KEY_SIZE: Final = 64
+_DATA_ONLY_IVS: Final = frozenset({"elephant", "lmk", "tcw"})  # lib/crypto_backend/crypto_storage.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +190,8 @@ def keyslot_encryption(metadata: Metadata, key_size: int) -> tuple[str, int]:
             return segment.encryption, key_size
         spec = CipherSpec.parse(segment.encryption)
         sizes = spec.key_sizes
-        usable = sizes is not None and key_size in sizes and not spec.text.startswith("capi:")
-        if usable and not spec.is_null and not spec.is_aead:
+        usable = sizes is not None and key_size in sizes and spec.key_count == 1
+        if usable and spec.iv not in _DATA_ONLY_IVS and not spec.text.startswith("capi:"):
             return segment.encryption, key_size
     return FALLBACK_KEYSLOT_CIPHER, FALLBACK_KEYSLOT_KEY_SIZE
 

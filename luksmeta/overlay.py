@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import threading
 from collections.abc import Iterator
 
 from luksmeta.secret import BytesLike
@@ -17,7 +18,7 @@ class OverlayStorage(Storage):
     """Writes are kept apart, the base is not changed before :meth:`commit`.
 
     What a dry run works on, and a change whose extent shows only at its end. Beyond 32 MiB the
-    changed pages go to an unnamed temporary file.
+    changed pages go to an unnamed temporary file. Threads may read and write at once.
     """
 
     def __init__(self, base: Storage) -> None:
@@ -27,6 +28,7 @@ class OverlayStorage(Storage):
         self._spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_IN_MEMORY)  # noqa: SIM115  # closed in close
         self._places: dict[int, int] = {}  # page number -> its place in the spool, in pages
         self._free_place = itertools.count()
+        self._lock = threading.RLock()  # the spool has one position
         self._shown = base.size  # bytes of the base: what was cut off does not come back
 
     @property
@@ -40,26 +42,28 @@ class OverlayStorage(Storage):
         return self._base.sector_size
 
     def _read(self, offset: int, size: int) -> bytes:
-        parts = []
-        for number, start, length in _page_parts(offset, size):
-            page = self._page(number)
-            parts.append(
+        with self._lock:
+            return b"".join(
                 self._read_base(number * _PAGE + start, length)
-                if page is None
+                if (page := self._page(number)) is None
                 else page[start : start + length]
+                for number, start, length in _page_parts(offset, size)
             )
-        return b"".join(parts)
 
     def _write(self, offset: int, data: BytesLike) -> None:
         view = memoryview(data).cast("B")
-        for number, start, length in _page_parts(offset, len(view)):
-            page = bytearray(self._page(number) or self._read_base(number * _PAGE, _PAGE))
-            page[start : start + length] = view[:length]
-            view = view[length:]
-            if number not in self._places:
-                self._places[number] = next(self._free_place)
-            self._spool.seek(self._places[number] * _PAGE)
-            self._spool.write(page)
+        with self._lock:
+            for number, start, length in _page_parts(offset, len(view)):
+                self._write_page(number, start, view[:length])
+                view = view[length:]
+
+    def _write_page(self, number: int, start: int, data: memoryview) -> None:
+        page = bytearray(self._page(number) or self._read_base(number * _PAGE, _PAGE))
+        page[start : start + len(data)] = data
+        if number not in self._places:
+            self._places[number] = next(self._free_place)
+        self._spool.seek(self._places[number] * _PAGE)
+        self._spool.write(page)
 
     def resize(self, size: int) -> None:
         """Show another size; the base keeps its own."""

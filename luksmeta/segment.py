@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from luksmeta.errors import StorageError, UnsupportedError, VolumeKeyError
 from luksmeta.extents import align_down
 from luksmeta.model import SECTOR_SIZE, CryptSegment, LinearSegment, Metadata, Segment
-from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.engine import SectorCipher
 from luksmeta.storage import Storage
@@ -38,12 +38,10 @@ class SegmentRun:
         """The plaintext offset behind it."""
         return self.start + self.size
 
-    def decrypt(self, at: int, data: BytesLike, out: memoryview) -> None:
-        """Decrypt whole sectors that lie ``at`` bytes into the run."""
-        if self.cipher is None:
-            out[: len(data)] = data
-        else:
-            self.cipher.decrypt_into(self.iv_tweak + at // SECTOR_SIZE, data, out)
+    def decrypt(self, at: int, sectors: memoryview) -> None:
+        """Decrypt whole sectors that lie ``at`` bytes into the run, in place."""
+        if self.cipher is not None:
+            self.cipher.decrypt_into(self.iv_tweak + at // SECTOR_SIZE, sectors, sectors)
 
     def encrypt(self, at: int, data: memoryview, out: memoryview) -> None:
         """Encrypt whole sectors that lie ``at`` bytes into the run."""

@@ -29,6 +29,7 @@ class SegmentStream(io.RawIOBase):
         super().__init__()
         self._storage = storage
         self._runs = runs
+        self._size = runs[-1].end if runs else 0
         self._writable = writable
         self._position = 0
         self._edge_lock = threading.Lock()
@@ -36,7 +37,7 @@ class SegmentStream(io.RawIOBase):
     @property
     def size(self) -> int:
         """The number of plaintext bytes."""
-        return self._runs[-1].end if self._runs else 0
+        return self._size
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes at ``offset``, fewer only at the end; the position stays."""
@@ -46,6 +47,19 @@ class SegmentStream(io.RawIOBase):
         out = bytearray(max(0, min(size, self.size - offset)))
         self._read_into(offset, memoryview(out))
         return bytes(out)
+
+    def read_into_at(self, offset: int, buffer: WriteableBuffer) -> None:
+        """Fill all of ``buffer`` from ``offset`` on; the position stays. Threads may do so at once.
+
+        Raises OSError past the end.
+        """
+        self._require_open()
+        view = memoryview(buffer).cast("B")
+        if offset < 0 or offset + len(view) > self.size:
+            raise OSError(
+                f"{len(view)} bytes at {offset:#x} reach past the volume's end, {self.size:#x}"
+            )
+        self._read_into(offset, view)
 
     def write_at(self, offset: int, data: ReadableBuffer) -> None:
         """Write all of ``data`` at ``offset``; OSError past the end, and nothing is written."""
@@ -163,19 +177,18 @@ class SegmentStream(io.RawIOBase):
         for run, at, part in self._parts(offset, view):
             first = align_down(at, run.sector_size)
             last = align_up(at + len(part), run.sector_size)
-            data = self._storage.read_at(run.offset + first, last - first)
-            if last - first == len(part):
-                run.decrypt(first, data, part)
-            else:
-                sectors = memoryview(bytearray(len(data)))
-                run.decrypt(first, data, sectors)
+            whole = last - first == len(part)
+            sectors = part if whole else memoryview(bytearray(last - first))
+            self._storage.read_into(run.offset + first, sectors)
+            run.decrypt(first, sectors)
+            if not whole:
                 part[:] = sectors[at - first : at - first + len(part)]
 
     def _write_part(self, run: SegmentRun, at: int, part: memoryview) -> None:
         first = align_down(at, run.sector_size)
         last = align_up(at + len(part), run.sector_size)
-        out = memoryview(bytearray(last - first))
         if last - first == len(part):
+            out = memoryview(bytearray(last - first))
             run.encrypt(first, part, out)
             self._storage.write_at(run.offset + first, out)
             return
@@ -183,5 +196,5 @@ class SegmentStream(io.RawIOBase):
             sectors = memoryview(bytearray(last - first))
             self._read_into(run.start + first, sectors)
             sectors[at - first : at - first + len(part)] = part
-            run.encrypt(first, sectors, out)
-            self._storage.write_at(run.offset + first, out)
+            run.encrypt(first, sectors, sectors)
+            self._storage.write_at(run.offset + first, sectors)

@@ -61,6 +61,21 @@ class Storage(Closing):
             )
         return data
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``; StorageError when the bytes are not all there."""
+        self._require_bounds("read", offset, len(buffer))
+        filled = self._read_into(offset, buffer)
+        if filled != len(buffer):
+            raise StorageError(
+                f"{self.name}: short read at {offset:#x}, {filled} of {len(buffer)} bytes"
+            )
+
+    def _read_into(self, offset: int, buffer: memoryview) -> int:
+        """Like ``_read``, into a buffer; how many bytes there were."""
+        data = self._read(offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def write_at(self, offset: int, data: BytesLike) -> None:
         """Write all of ``data`` inside the present size; StorageError when that is impossible."""
         self._require_writable()
@@ -170,6 +185,18 @@ class FileStorage(Storage):
                 data = self._pread(missing, offset + size - missing)
                 parts.append(data)
             return b"".join(parts)
+
+    def _read_into(self, offset: int, buffer: memoryview) -> int:
+        if not hasattr(os, "preadv"):  # Windows, macOS before 11
+            return super()._read_into(offset, buffer)
+        filled = 0
+        with _system_errors(self.name):
+            while filled < len(buffer):
+                length = os.preadv(self._fd, [buffer[filled:]], offset + filled)
+                if not length:
+                    break
+                filled += length
+        return filled
 
     def _write(self, offset: int, data: BytesLike) -> None:
         view = memoryview(data).cast("B")

@@ -44,6 +44,11 @@ class UnlockedVolume(Closing):
         return self._keys.by_digest[self._keys.digest]
 
     @property
+    def data_storage(self) -> Storage:
+        """What holds the data; the volume closes it."""
+        return self._volume.data_storage
+
+    @property
     def keys_by_digest(self) -> Mapping[int, SecretBytes]:
         """Every key that opened, by digest id: during a reencryption the old one and the new."""
         return self._keys.by_digest

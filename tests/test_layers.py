@@ -32,12 +32,23 @@ ROWS = (
         "keyslot",
         "segment",
         "segment_stream",
+        "copying",
         "reencryption",
         "requirements",
         "unlocking",
     ),
-    ("header", "volume", "unlocked_volume", "new_volume", "key_management", "formatting"),
-    ("backup", "convert", "trust", "trust.*", "forensics", "forensics.*"),
+    (
+        "header",
+        "volume",
+        "unlocked_volume",
+        "new_volume",
+        "key_management",
+        "formatting",
+        "headerless",
+        "plain",
+        "loopaes",
+    ),
+    ("backup", "benchmark", "convert", "trust", "trust.*", "forensics", "forensics.*"),
     ("cli", "cli.*", "__main__", ""),  # "" is the package itself: its public names
 )
 APART = (  # importer, imported

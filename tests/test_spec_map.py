@@ -25,12 +25,13 @@ from luksmeta.luks1.partition_header import (
 from luksmeta.luks2.binary_header import BINARY_HEADER
 from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES
 from luksmeta.luks2.validation import rule_names
+from luksmeta.plain import DEFAULTS, Defaults
 from tests.corpus import PROJECT
 
 SPEC = PROJECT / "spec"
-DOCUMENTS = ("luks1.md", "luks2.md")
+DOCUMENTS = ("luks1.md", "luks2.md", "sector-encryption.md", "headerless.md")
 _CLAUSE = re.compile(r"^\*\*(L\d\.\d+\.\d+)\*\* ", re.MULTILINE)
-_CLAUSE_NAMED = re.compile(r"\bL[12]\.\d+\.\d+\b")
+_CLAUSE_NAMED = re.compile(r"\bL\d\.\d+\.\d+\b")
 _CODE = re.compile(r"`([^`\n]+)`")
 _PLACE = re.compile(r"(?P<path>(?:luksmeta|tests|spec)/[\w./-]*)(?:::(?P<name>[\w.]+))?")
 
@@ -205,6 +206,14 @@ def test_the_area_sizes_of_luks2_are_those_of_new_keyslots() -> None:
         key_size, *stated = map(int, row)
         area = align_up(key_size * 4000, AREA_ALIGNMENT)
         assert stated == [area_size(key_size), area, keyslots_size // area]
+
+
+def test_the_defaults_without_a_header_are_those_of_the_table() -> None:
+    stated = {
+        name.strip("`"): Defaults(cipher.strip("`"), int(bits) // 8, hash)
+        for name, cipher, bits, hash in table_of("headerless.md", "L4.2.6")
+    }
+    assert stated == DEFAULTS
 
 
 @every_document

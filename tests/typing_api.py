@@ -40,3 +40,13 @@ def inspect(path: Path, spare: int) -> None:
 def from_a_file_object(file: io.BufferedRandom, name: str) -> luksmeta.Volume:
     luksmeta.open(name).close()
     return luksmeta.open(file, writable=True)
+
+
+def without_a_header(path: Path, key_file: bytes) -> bytes:
+    with luksmeta.open_plain(
+        path, passphrase=b"correct horse", defaults="cryptsetup-1.1", offset=8
+    ) as plain:
+        assert_type(plain, luksmeta.HeaderlessVolume)
+        assert_type(plain.open(), luksmeta.SegmentStream)
+    with luksmeta.open_loopaes(path, key_file, key_size=16) as loopaes, loopaes.open() as data:
+        return data.readall()

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from luksmeta.cli import prompt
 from luksmeta.cli.options import VolumeOptions
 from luksmeta.segment_stream import SegmentStream
-
-CHUNK: Final = 1 << 20  # bytes that are read and written at a time
 
 
 def refuse_same(name: str, volume: VolumeOptions, keys: Mapping[str, str | None]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -13,21 +12,21 @@ from typing import Final
 import click
 
 from luksmeta.cli import interrupts, output, progress
+from luksmeta.cli.headerless import OFFSET_HELP, Offset, TypeOptions, open_data, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import FileName, Size, VolumeOptions, volume_options
-from luksmeta.cli.plaintext import CHUNK, checked_length, refuse_same
-from luksmeta.cli.unlocking import open_for, unlock
+from luksmeta.cli.plaintext import checked_length, refuse_same
+from luksmeta.copying import Write, copy_out
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.write_plan import Progress
 
 _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 
-_Write = Callable[[memoryview], object]
-
 
 @click.command("read")
 @volume_options
 @unlock_options()
+@type_options
 @click.option(
     "-o",
     "--output",
@@ -36,12 +35,13 @@ _Write = Callable[[memoryview], object]
     metavar="FILE",
     help="Default, and -: standard output.",
 )
-@click.option("--offset", type=Size(), default=0, metavar="BYTES", help="Start here.")
+@click.option("--offset", type=Offset(), default=0, metavar="N", help=OFFSET_HELP)
 @click.option("--length", type=Size(), metavar="BYTES", help="So many; default: to the end.")
 def read_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
+    layout: TypeOptions,
     output_file: str | None,
     offset: int,
     length: int | None,
@@ -56,35 +56,17 @@ def read_command(
         refuse_same(file, volume, keys)
     elif not volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
-    with (
-        open_for(volume) as opened,
-        unlock(opened, key, keyslot=key.key_slot) as unlocked,
-        unlocked.open() as stream,
-    ):
-        size = checked_length(stream, offset, length)
+    start = layout.start(offset)
+    with open_data(volume, key, layout, offset) as data, data.open() as stream:
+        size = checked_length(stream, start, length)
         with progress.bar("Reading") as advance:
             if file is None:
                 with output.to_standard_output():
-                    _copy_out(stream, offset, size, sys.stdout.buffer.write, advance)
+                    copy_out(stream, start, size, sys.stdout.buffer.write, advance)
                     sys.stdout.buffer.flush()
             else:
                 with output.errors_of(file):
-                    _read_to_file(stream, offset, size, file, advance)
-
-
-def _copy_out(
-    stream: SegmentStream, offset: int, size: int, write: _Write, advance: Progress
-) -> None:
-    """Hand ``size`` bytes from ``offset`` on to ``write``, a chunk at a time."""
-    stream.seek(offset)
-    buffer = memoryview(bytearray(min(CHUNK, max(size, 1))))
-    done = 0
-    while done < size:
-        part = buffer[: size - done]
-        stream.readinto(part)
-        write(part)
-        done += len(part)
-        advance(done, size)
+                    _read_to_file(stream, start, size, file, advance)
 
 
 def _read_to_file(
@@ -94,13 +76,13 @@ def _read_to_file(
     path = Path(name).resolve()  # a link stays one
     if path.exists() and not path.is_file():
         with path.open("wb") as device:
-            _copy_out(stream, offset, size, device.write, advance)
+            copy_out(stream, offset, size, device.write, advance)
         return
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".luksmeta.")
     with interrupts.incomplete(temporary):
         try:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
-                _copy_out(stream, offset, size, _sparse(file.fileno()), advance)
+                copy_out(stream, offset, size, _sparse(file.fileno()), advance)
                 file.truncate(size)
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
@@ -110,7 +92,7 @@ def _read_to_file(
             raise
 
 
-def _sparse(descriptor: int) -> _Write:
+def _sparse(descriptor: int) -> Write:
     """A writer into a new file that skips blocks of zeroes."""
     zeroes = bytes(_HOLE)
     position = 0

@@ -24,6 +24,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.keyslots": ("add-key", "change-key", "convert-key", "remove-key", "kill-slot"),
     "luksmeta.cli.settings": ("config", "volume-key"),
     "luksmeta.cli.backups": ("backup-header", "restore-header", "erase"),
+    "luksmeta.cli.benchmark": ("benchmark",),
     "luksmeta.cli.completion": ("completion",),
 }
 _FAMILY_OF: Final = {name: module for module, names in _FAMILIES.items() for name in names}

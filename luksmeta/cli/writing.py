@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -11,27 +12,31 @@ from pathlib import Path
 import click
 
 from luksmeta.cli import output, progress, prompt
+from luksmeta.cli.headerless import (
+    OFFSET_HELP,
+    Data,
+    Offset,
+    TypeOptions,
+    open_data,
+    type_options,
+)
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     FileName,
-    Size,
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
-from luksmeta.cli.plaintext import CHUNK, checked_length, refuse_same
-from luksmeta.cli.unlocking import open_for, unlock
+from luksmeta.cli.plaintext import checked_length, refuse_same
+from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
-from luksmeta.segment_stream import SegmentStream
-from luksmeta.unlocked_volume import UnlockedVolume
-from luksmeta.volume import Volume
-from luksmeta.write_plan import Progress
 
 
 @click.command("write")
 @volume_options
 @unlock_options()
+@type_options
 @click.option(
     "-i",
     "--input",
@@ -40,13 +45,14 @@ from luksmeta.write_plan import Progress
     metavar="FILE",
     help="Default, and -: standard input.",
 )
-@click.option("--offset", type=Size(), default=0, metavar="BYTES", help="Start here.")
+@click.option("--offset", type=Offset(), default=0, metavar="N", help=OFFSET_HELP)
 @json_option
 @dry_run_option
 def write_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
+    layout: TypeOptions,
     input_file: str | None,
     offset: int,
     as_json: bool,
@@ -65,26 +71,26 @@ def write_command(
             )
     else:
         refuse_same(input_file, volume, {})
+    start = layout.start(offset)
     with (
         _source(input_file) as descriptor,
-        open_for(volume, writable=True, dry_run=dry_run) as opened,
-        unlock(opened, key, keyslot=key.key_slot) as unlocked,
+        open_data(volume, key, layout, offset, writable=True, dry_run=dry_run) as data,
     ):
         size = _size_left(descriptor)
         if size is None:
-            size = _write_stream(opened, unlocked, descriptor, offset)
+            size = _write_stream(data, descriptor, start)
         else:
-            size = _write_file(unlocked, descriptor, offset, size)
+            size = _write_file(data, descriptor, start, size)
         if dry_run:
-            _say_plan(unlocked, offset, size, as_json=as_json)
+            _say_plan(data, start, size, as_json=as_json)
         elif as_json:
-            output.say_json({"offset": offset, "written": size})
+            output.say_json({"offset": start, "written": size})
         else:
-            output.say(f"{volume.image}: {size} bytes written at {offset}")
+            output.say(f"{volume.image}: {size} bytes written at {start}")
 
 
-def _say_plan(unlocked: UnlockedVolume, offset: int, size: int, *, as_json: bool) -> None:
-    with unlocked.open() as stream:
+def _say_plan(data: Data, offset: int, size: int, *, as_json: bool) -> None:
+    with data.open() as stream:
         extents = stream.device_extents(offset, size)
     steps: list[dict[str, int | str]] = [
         {"step": "write", "offset": each.offset, "length": each.size, "what": "data"}
@@ -115,27 +121,27 @@ def _size_left(descriptor: int) -> int | None:
     return max(0, status.st_size - os.lseek(descriptor, 0, os.SEEK_CUR))
 
 
-def _write_file(unlocked: UnlockedVolume, descriptor: int, offset: int, size: int) -> int:
+def _write_file(data: Data, descriptor: int, offset: int, size: int) -> int:
     """Write a file; how many bytes there were."""
-    with unlocked.open(writable=True) as stream, progress.bar("Writing") as advance:
+    with data.open(writable=True) as stream, progress.bar("Writing") as advance:
         checked_length(stream, offset, size)
-        return _copy_in(stream, offset, descriptor, size, advance)
+        return copy_in(stream, offset, size, _reader(descriptor), advance)
 
 
-def _write_stream(volume: Volume, unlocked: UnlockedVolume, descriptor: int, offset: int) -> int:
+def _write_stream(data: Data, descriptor: int, offset: int) -> int:
     """Write a pipe, which tells its length only at its end: sectors wait aside, encrypted."""
-    aside = OverlayStorage(volume.data_storage)
+    aside = OverlayStorage(data.data_storage)
     try:
         with (
-            unlocked.open(writable=True, storage=aside) as stream,
+            data.open(writable=True, storage=aside) as stream,
             progress.bar("Writing") as advance,
         ):
             checked_length(stream, offset, 0)
             room = stream.size - offset
-            written = _copy_in(stream, offset, descriptor, room, advance)
+            written = copy_in(stream, offset, room, _reader(descriptor), advance)
             if os.read(descriptor, 1):
                 raise prompt.InputError(
-                    f"{volume.data_storage.name}: more than the {room} bytes that fit at offset "
+                    f"{data.data_storage.name}: more than the {room} bytes that fit at offset "
                     f"{offset}; nothing was written"
                 )
         aside.commit()
@@ -144,25 +150,14 @@ def _write_stream(volume: Volume, unlocked: UnlockedVolume, descriptor: int, off
     return written
 
 
-def _copy_in(
-    stream: SegmentStream, offset: int, descriptor: int, size: int, advance: Progress
-) -> int:
-    """Write up to ``size`` bytes, until the input ends; how many there were."""
-    stream.seek(offset)
-    done = 0
-    while done < size:
-        chunk = _read_chunk(descriptor, min(CHUNK, size - done))
-        if not chunk:
-            break
-        stream.write(chunk)
-        done += len(chunk)
-        advance(done, size)
-    return done
+def _reader(descriptor: int) -> Read:
+    """Fills a chunk from a file; pipes come in small pieces."""
+    file = io.FileIO(descriptor, closefd=False)
 
+    def read(chunk: memoryview) -> int:
+        filled = 0
+        while filled < len(chunk) and (length := file.readinto(chunk[filled:])):
+            filled += length
+        return filled
 
-def _read_chunk(descriptor: int, size: int) -> bytearray:
-    """``size`` bytes, fewer only at the input's end: pipes come in small pieces."""
-    chunk = bytearray()
-    while len(chunk) < size and (part := os.read(descriptor, size - len(chunk))):
-        chunk += part
-    return chunk
+    return read

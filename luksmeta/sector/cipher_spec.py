@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from luksmeta.errors import AlgorithmError
+from luksmeta.sector.block_ciphers import ALGORITHMS, spell_sizes
 
 TEXT_MAX: Final = 256  # bytes; a bound of ours: the kernel's names end at 128 (CRYPTO_MAX_ALG_NAME)
 
@@ -24,13 +25,12 @@ _DM_CRYPT: Final = re.compile(
 _TEMPLATE: Final = re.compile(r"(?P<mode>[^(),]+)\((?P<cipher>.+)\)")
 _ESSIV: Final = re.compile(r"essiv\((?P<api>.+),(?P<hash>[^(),]+)\)")
 
-# In bytes, of what is known here. XTS takes two keys at once (crypto/xts.c).
-_KEY_SIZES: Final = {
-    ("aes", "cbc"): (16, 24, 32),
-    ("aes", "ecb"): (16, 24, 32),
-    ("aes", "xts"): (32, 48, 64),
-}
-_KEYED_IVS: Final = frozenset({"elephant", "lmk", "tcw"})  # they want more key than the cipher
+ADIANTUM_CIPHERS: Final = {"xchacha12,aes": 12, "xchacha20,aes": 20}  # and their rounds
+_ADIANTUM_KEY_SIZE: Final = 32  # bytes
+_LRW_TWEAK_KEY_SIZE: Final = 16
+_TCW_WHITENING_SIZE: Final = 16
+_BLOCK_16_MODES: Final = frozenset({"xts", "lrw", "hctr2"})  # they compute in GF(2^128)
+_MODES: Final = frozenset({"cbc", "ctr", "ecb", *_BLOCK_16_MODES})
 _AEAD_MODES: Final = frozenset({"authenc", "ccm", "gcm", "rfc4106", "rfc4309", "rfc7539"})
 _AEAD_CIPHERS: Final = ("aegis", "chacha20", "morus")
 
@@ -124,9 +124,37 @@ class CipherSpec:
     @property
     def key_sizes(self) -> tuple[int, ...] | None:
         """The key sizes that fit, in bytes, smallest first; None where they are not known here."""
-        if self.key_count != 1 or self.iv in _KEYED_IVS:
+        sizes = self._cipher_key_sizes()
+        if sizes is None:
             return None
-        return _KEY_SIZES.get((self.cipher, self.mode or ""))
+        sizes = tuple(self.key_count * size for size in sizes)
+        match self.iv:
+            case "elephant":  # as much again for the diffuser, which uses AES
+                fitting = (size for size in sizes if size in ALGORITHMS["aes"].key_sizes)
+                return tuple(2 * size for size in fitting) or None
+            case "tcw":  # behind the cipher's key the IV's seed and the whitening
+                extra = ALGORITHMS[self.cipher].block_size + _TCW_WHITENING_SIZE
+                return tuple(size + extra for size in sizes)
+            case "lmk" if self.key_count > 1:  # a seed as one key more, or none
+                seeded = (size + size // self.key_count for size in sizes)
+                return tuple(sorted({*sizes, *seeded}))
+        return sizes
+
+    def _cipher_key_sizes(self) -> tuple[int, ...] | None:
+        """Those of one key of the cipher in its mode."""
+        if self.mode == "adiantum":
+            return (_ADIANTUM_KEY_SIZE,) if self.cipher in ADIANTUM_CIPHERS else None
+        algorithm = ALGORITHMS.get(self.cipher)
+        if algorithm is None or self.mode not in _MODES:
+            return None
+        if self.mode in _BLOCK_16_MODES and algorithm.block_size != 16:
+            return None
+        match self.mode:
+            case "xts":  # two keys at once (crypto/xts.c)
+                return tuple(2 * size for size in algorithm.key_sizes)
+            case "lrw":  # and the tweak key (crypto/lrw.c)
+                return tuple(size + _LRW_TWEAK_KEY_SIZE for size in algorithm.key_sizes)
+        return algorithm.key_sizes
 
     def __str__(self) -> str:
         return self.text
@@ -141,10 +169,10 @@ def check_key_size(spec: CipherSpec, key_size: int) -> None:
     sizes = spec.key_sizes
     if sizes is None or key_size in sizes:
         return
-    *most, last = sizes
-    fitting = f"{', '.join(map(str, most))} or {last}"
     raise AlgorithmError(
-        f"cipher {spec}: key has {key_size} bytes, takes {fitting}", kind="cipher", name=spec.text
+        f"cipher {spec}: key has {key_size} bytes, takes {spell_sizes(sizes)}",
+        kind="cipher",
+        name=spec.text,
     )
 
 

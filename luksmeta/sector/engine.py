@@ -1,24 +1,26 @@
-"""The way into the sector-encryption engine: from a cipher specification and a key to a cipher."""
+"""The way into the sector-encryption engine: from a cipher specification and a key to a cipher.
+
+It has two parts with the same results: the native one, which does most of what is in use at the
+speed of OpenSSL, and the portable one, which does everything. The environment variable
+``LUKSMETA_ENGINE`` (``native`` or ``portable``) chooses one.
+"""
 
 from __future__ import annotations
 
-import hmac
+import os
+from functools import cache
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Literal, Protocol, Self, TypeAlias
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.sector import ciphers, iv
-from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
+from luksmeta.sector import native, portable
+from luksmeta.sector.cipher_spec import CipherSpec
 
 SECTOR_SIZES: Final = (512, 1024, 2048, 4096)  # bytes; dm-crypt's (crypt_ctr_optional)
+VARIABLE: Final = "LUKSMETA_ENGINE"
 
-_MODES: Final = {
-    ("cipher_null", "ecb"): ciphers.NullCipher,
-    ("aes", "ecb"): ciphers.AesEcb,
-    ("aes", "cbc"): ciphers.AesCbc,
-    ("aes", "xts"): ciphers.AesXts,
-}
+EngineName: TypeAlias = Literal["native", "portable"]
 
 
 class SectorCipher(Protocol):
@@ -52,37 +54,52 @@ class SectorCipher(Protocol):
     ) -> None: ...
 
 
+@cache
+def name() -> EngineName:
+    """Which part is in use, decided at the first call: the native one wherever it is built.
+
+    What the native part does not do is left to the portable one even so. Raises ValueError where
+    LUKSMETA_ENGINE names neither, AlgorithmError where it asks for a native part that is missing.
+    """
+    chosen = os.environ.get(VARIABLE, "")
+    if chosen not in ("", "native", "portable"):
+        raise ValueError(f"{VARIABLE} is {chosen!r}, native and portable are known")
+    if chosen == "portable":
+        return "portable"
+    if native.is_built():
+        return "native"
+    if chosen == "native":
+        raise AlgorithmError(
+            "sector engine native: not built; installing luksmeta again with a C compiler and "
+            "OpenSSL's headers builds it",
+            kind="engine",
+            name="native",
+        )
+    return "portable"
+
+
 def create(
-    spec: CipherSpec | str, key: SecretBytes, sector_size: int = 512, *, large_iv: bool = False
+    spec: CipherSpec | str,
+    key: SecretBytes,
+    sector_size: int = 512,
+    *,
+    large_iv: bool = False,
+    thread_count: int | None = None,
 ) -> SectorCipher:
     """A cipher for ``spec`` under the volume key ``key``, of which it keeps a copy.
 
     IVs count 512-byte sectors, as LUKS has it; with ``large_iv`` (dm-crypt's
-    ``iv_large_sectors``) they count units of ``sector_size`` bytes. Raises AlgorithmError where
-    the cipher is not available here or the key's size does not fit, ValueError for a sector size
-    that dm-crypt does not know.
+    ``iv_large_sectors``) they count units of ``sector_size`` bytes. Long runs are split over
+    ``thread_count`` processors at most, by default all that there are. Raises AlgorithmError
+    where the cipher is not available here or the key's size does not fit, ValueError for a sector
+    size that dm-crypt does not know.
     """
     if sector_size not in SECTOR_SIZES:
         raise ValueError(f"sector size {sector_size} is none of {SECTOR_SIZES}")
     if isinstance(spec, str):
         spec = CipherSpec.parse(spec)
-    mode = _MODES.get((spec.cipher, spec.mode or ""))
-    if mode is None or spec.key_count != 1:
-        raise AlgorithmError(
-            f"cipher {spec}: not available, aes in xts, cbc and ecb mode and cipher_null are",
-            kind="cipher",
-            name=spec.text,
-        )
-    # A cipher without IVs ignores the generator, and so does the kernel (crypt_ctr_ivmode).
-    ivs = iv.Null() if spec.mode == "ecb" else iv.create(spec, key)
-    check_key_size(spec, len(key))
-    if mode is ciphers.AesXts and not _openssl_takes(key):
-        mode = ciphers.AesXtsFromEcb
-    return mode(key, ivs, sector_size, large_iv=large_iv)
-
-
-def _openssl_takes(key: SecretBytes) -> bool:
-    """Whether OpenSSL has this XTS key size, and the halves differ as it demands."""
-    half = len(key) // 2
-    view = key.view()
-    return half != 24 and not hmac.compare_digest(view[:half], view[half:])
+    if name() == "native":
+        made = native.create(spec, key, sector_size, large_iv=large_iv, thread_count=thread_count)
+        if made is not None:
+            return made
+    return portable.create(spec, key, sector_size, large_iv=large_iv)

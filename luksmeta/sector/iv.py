@@ -1,102 +1,135 @@
 """IV generators: from sector numbers to initialisation vectors, many at a time.
 
 They are those of dm-crypt (drivers/md/dm-crypt.c, the comment "Different IV generation
-algorithms"). All give the 16 bytes that AES takes.
+algorithms"). Numbers wrap at 64 bits; an IV is as long as a block of the cipher, and 32 bytes for
+the wide-block modes.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import SecretBytes
+from luksmeta.sector import block_ciphers
+from luksmeta.sector.block_ciphers import spell_sizes
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sector.parts import BlockCipher, IvBytes, IvGenerator
 
-IV_SIZE: Final = 16  # bytes
-ESSIV_KEY_SIZES: Final = (16, 24, 32)  # bytes; what AES takes
+IV_SIZE: Final = 16  # bytes; that of AES
+NAMES: Final = (
+    *("plain", "plain64", "plain64be", "benbi", "null", "essiv:HASH"),
+    *("eboiv", "elephant", "lmk", "tcw"),
+)
+"""The generators that are known; those in the second row have modules of their own."""
 
-
-class IvGenerator(Protocol):
-    """What turns a run of sector numbers into IVs."""
-
-    def ivs(self, first: int, count: int, step: int) -> bytes | bytearray:
-        """The IVs of the numbers ``first``, ``first + step``, …, one after another."""
+_BLOCK_SIZES: Final = (8, 16)  # bytes; of the ciphers
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """The sector number itself: ``plain`` (32 bits, wraps), ``plain64`` and ``plain64be``."""
+    """The sector number, as it is, multiplied, or moved on.
+
+    ``plain`` (32 bits, wraps), ``plain64`` and ``plain64be``; ``benbi`` counts the cipher's blocks
+    from 1, and what ``eboiv`` encrypts counts bytes. An IV has ``size`` bytes.
+    """
 
     bits: int = 64
     big_endian: bool = False
+    size: int = IV_SIZE
+    factor: int = 1
+    start: int = 0
 
     def ivs(self, first: int, count: int, step: int) -> bytearray:
-        """See :class:`IvGenerator`."""
-        mask = (1 << self.bits) - 1
-        numbers = array("Q", [n & mask for n in range(first, first + count * step, step)])
+        """See :class:`luksmeta.sector.parts.IvGenerator`."""
+        mask, factor, start = (1 << self.bits) - 1, self.factor, self.start
+        run = range(first * factor + start, (first + count * step) * factor + start, step * factor)
+        numbers = array("Q", [n & mask for n in run])
         if self.big_endian != (sys.byteorder == "big"):
             numbers.byteswap()
-        blocks = bytearray(count * IV_SIZE)
-        # An IV is two 64-bit words; plain64be has the number in the second.
-        memoryview(blocks).cast("Q")[self.big_endian :: 2] = memoryview(numbers)
+        blocks = bytearray(count * self.size)
+        # Of an IV's 64-bit words the big-endian ones have the number in the last.
+        words = self.size // 8
+        place = words - 1 if self.big_endian else 0
+        memoryview(blocks).cast("Q")[place::words] = memoryview(numbers)
         return blocks
 
 
+@dataclass(frozen=True, slots=True)
 class Null:
     """``null``: every IV is zero."""
 
+    size: int = IV_SIZE
+
     def ivs(self, first: int, count: int, step: int) -> bytes:
-        """See :class:`IvGenerator`."""
-        return bytes(count * IV_SIZE)
+        """See :class:`luksmeta.sector.parts.IvGenerator`."""
+        return bytes(count * self.size)
 
 
+@dataclass(frozen=True, slots=True)
 class Essiv:
-    """``essiv:HASH``: the plain64 IV, encrypted by AES under the hash of the volume key."""
+    """``essiv``: the plain64 IV, encrypted."""
 
-    def __init__(self, hash_name: str, key: SecretBytes) -> None:
-        from luksmeta.kdf import hashes
+    cipher: BlockCipher
 
-        essiv_hash = hashes.get(hash_name)
-        if essiv_hash.digest_size not in ESSIV_KEY_SIZES:
-            raise AlgorithmError(
-                f"essiv hash {hash_name}: gives {essiv_hash.digest_size} bytes, "
-                "AES takes 16, 24 or 32",
-                kind="hash",
-                name=hash_name,
-            )
-        self._key = SecretBytes(essiv_hash.digest(key.view()))
-
-    def ivs(self, first: int, count: int, step: int) -> bytes:
-        """See :class:`IvGenerator`."""
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-        cipher = Cipher(algorithms.AES(self._key.view()), modes.ECB())  # noqa: S305 - no chaining
-        return cipher.encryptor().update(Counter().ivs(first, count, step))
+    def ivs(self, first: int, count: int, step: int) -> IvBytes:
+        """See :class:`luksmeta.sector.parts.IvGenerator`."""
+        return self.cipher.encrypt(Counter(size=self.cipher.block_size).ivs(first, count, step))
 
 
-def create(spec: CipherSpec, key: SecretBytes) -> IvGenerator:
-    """The generator that ``spec`` names.
+def create(spec: CipherSpec, key: SecretBytes, iv_size: int = IV_SIZE) -> IvGenerator:
+    """The generator that ``spec`` names, where it does not depend on the mode or the plaintext.
 
-    Raises AlgorithmError where it is not available here, or where ESSIV's hash does not fit.
+    ``iv_size`` is in bytes. An option is ignored where it has no meaning, as the kernel does.
+    Raises AlgorithmError where the generator is not known, or not possible with this mode.
     """
-    match spec.iv, spec.iv_option:
-        case "plain", None:
-            return Counter(bits=32)
-        case "plain64", None:
-            return Counter()
-        case "plain64be", None:
-            return Counter(big_endian=True)
-        case "null", None:
-            return Null()
-        case "essiv", str(hash_name):
-            return Essiv(hash_name, key)
+    simple = _SIMPLE.get(spec.iv or "")
+    if simple is not None:
+        return simple(iv_size)
+    if spec.iv == "benbi":
+        return _benbi(spec, iv_size)
+    if spec.iv == "essiv" and spec.iv_option and iv_size in _BLOCK_SIZES:
+        return _essiv(spec, key)
     option = f":{spec.iv_option}" if spec.iv_option else ""
     raise AlgorithmError(
-        f"cipher {spec}: IV {spec.iv or 'generator'}{option} is not available, "
-        "plain, plain64, plain64be, null and essiv:HASH are",
+        f"cipher {spec}: IV {spec.iv or 'generator'}{option} is not available with "
+        f"{spec.mode} mode, known are {', '.join(NAMES)}",
         kind="cipher",
         name=spec.text,
     )
+
+
+_SIMPLE: Final[dict[str, Callable[[int], IvGenerator]]] = {
+    "plain": lambda size: Counter(bits=32, size=size),
+    "plain64": lambda size: Counter(size=size),
+    "plain64be": lambda size: Counter(big_endian=True, size=size),
+    "null": Null,
+}
+
+
+def _benbi(spec: CipherSpec, iv_size: int) -> Counter:
+    """The number of the sector's first block; to the kernel CTR has blocks of one byte."""
+    block_size = 1 if spec.mode == "ctr" else min(iv_size, max(_BLOCK_SIZES))
+    return Counter(big_endian=True, size=iv_size, factor=512 // block_size, start=1)
+
+
+def _essiv(spec: CipherSpec, key: SecretBytes) -> Essiv:
+    """The plain64 IV, encrypted by the same cipher under the hash of the key (crypto/essiv.c)."""
+    from luksmeta.kdf import hashes
+
+    essiv_hash = hashes.get(spec.iv_option or "")
+    algorithm = block_ciphers.find(spec.cipher)
+    if essiv_hash.digest_size not in algorithm.key_sizes:
+        raise AlgorithmError(
+            f"essiv hash {spec.iv_option}: gives {essiv_hash.digest_size} bytes, "
+            f"{algorithm.name} takes {spell_sizes(algorithm.key_sizes)}",
+            kind="hash",
+            name=spec.iv_option or "",
+        )
+    with SecretBytes(essiv_hash.digest(key.view())) as essiv_key:
+        cipher = block_ciphers.create(algorithm.name, essiv_key.view())
+    return Essiv(cipher)

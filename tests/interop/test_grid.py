@@ -218,6 +218,7 @@ def test_cryptsetup_accepts_what_we_did_to_its_volume(case: Case, tmp_path: Path
         ("aes-xts-plain64be", 512),
         ("aes-xts-null", 256),
         ("aes-cbc-null", 128),
+        ("aes:4-cbc-plain64", 512),
         ("aes", 256),  # aes-cbc-plain
         ("capi:xts(aes)-plain64", 512),
         ("capi:cbc(aes)-essiv:sha256", 256),

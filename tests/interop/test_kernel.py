@@ -81,6 +81,11 @@ def _make_volumes(folder: Path) -> None:
     _format(folder / "luks2-capi", cipher="capi:cbc(aes)-essiv:sha256", key_size=32)
     _format(folder / "luks2", sector_size=4096, pbkdf=cheap("argon2id"))
     _format(folder / "luks2-essiv", sector_size=4096, cipher=essiv)
+    _format(folder / "luks2-serpent", cipher="serpent-xts-plain64", sector_size=4096)
+    _format(folder / "luks1-twofish", type="luks1", cipher="twofish-cbc-essiv:sha256")
+    _format(folder / "luks2-adiantum", cipher="xchacha12,aes-adiantum-plain64", sector_size=4096)
+    _format(folder / "luks2-lrw", cipher="aes-lrw-benbi", sector_size=512)
+    _format(folder / "luks2-tcw", cipher="blowfish-cbc-tcw", key_size=72, sector_size=512)
     _format(folder / "detached", sector_size=512)
     _format(folder / "rekeyed", sector_size=512)
     for path in sorted(folder.iterdir()):

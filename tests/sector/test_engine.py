@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import base64
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,49 +11,31 @@ from hypothesis import strategies as st
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import SecretBytes
-from luksmeta.sector import ciphers, engine, iv
-from luksmeta.sector.cipher_spec import CipherSpec
-from tests.corpus import CipherVector, cipher_vectors, stream
+from luksmeta.sector import engine, native, threads
+from tests.corpus import CipherVector, stream
+from tests.sector.passes import (
+    OWN_VECTORS,
+    VECTORS,
+    decrypted,
+    encrypted,
+    in_pieces,
+    portable_cipher,
+)
 
-OWN_VECTORS = Path(__file__).parent / "vectors" / "dmcrypt.json"
+LONG = (1 << 17) + 3 * 4096  # bytes: more than a chunk of either part, and split (see below)
 
-# Mode and IV (cipher_null aside) of what is available.
-AVAILABLE = {
-    *(("xts", name) for name in ("plain", "plain64", "plain64be", "null", "essiv")),
-    *(("cbc", name) for name in ("plain", "plain64", "plain64be", "null", "essiv")),
-    *(("ecb", name) for name in (None, "null", "plain64")),
-}
 ROUND_TRIP = [
     *(("aes-xts-plain64", 32), ("aes-xts-plain64", 48), ("aes-xts-plain", 64)),
     *(("aes-cbc-plain64", 16), ("aes-cbc-essiv:sha256", 32), ("aes-cbc-null", 24)),
     *(("aes-ecb", 32), ("cipher_null-ecb", 0)),
 ]
+PASSING = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.id)
 
 
-def own_vectors() -> Iterator[CipherVector]:
-    """What ``../shared`` has no vectors of: made the same way, from vectors/dmcrypt.spec."""
-    for entry in json.loads(OWN_VECTORS.read_text(encoding="utf-8"))["vectors"]:
-        yield CipherVector(
-            id=entry["id"],
-            cipher=entry["cipher"],
-            key=bytes.fromhex(entry["key"]),
-            sector_size=entry["sector_size"],
-            iv_large_sectors=entry["iv_large_sectors"],
-            iv_offset=entry["iv_offset"],
-            sectors=entry["sectors"],
-            ciphertext=base64.b64decode(entry["ciphertext_base64"]),
-        )
-
-
-def is_available(vector: CipherVector) -> bool:
-    spec = CipherSpec.parse(vector.cipher)
-    return spec.is_null or (spec.cipher == "aes" and (spec.mode, spec.iv) in AVAILABLE)
-
-
-VECTORS = [*cipher_vectors(), *own_vectors()]
-PASSING = pytest.mark.parametrize(
-    "vector", [vector for vector in VECTORS if is_available(vector)], ids=lambda vector: vector.id
-)
+@pytest.fixture(autouse=True)
+def _short_runs_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "PIECE_SIZE", 1 << 14)
+    monkeypatch.setattr(threads, "SPLIT_SIZE", 1 << 16)
 
 
 def create(vector: CipherVector) -> engine.SectorCipher:
@@ -65,34 +44,6 @@ def create(vector: CipherVector) -> engine.SectorCipher:
         SecretBytes(vector.key),
         vector.sector_size,
         large_iv=vector.iv_large_sectors,
-    )
-
-
-def encrypted(cipher: engine.SectorCipher, sector: int, data: bytes) -> bytes:
-    out = bytearray(len(data))
-    cipher.encrypt_into(sector, data, out)
-    return bytes(out)
-
-
-def decrypted(cipher: engine.SectorCipher, sector: int, data: bytes) -> bytes:
-    out = bytearray(len(data))
-    cipher.decrypt_into(sector, data, out)
-    return bytes(out)
-
-
-def in_pieces(
-    apply: Callable[[engine.SectorCipher, int, bytes], bytes],
-    cipher: engine.SectorCipher,
-    first: int,
-    data: bytes,
-    cuts: list[int],
-) -> bytes:
-    """Apply to ``data`` cut at ``cuts``, in sectors of the cipher's size."""
-    size = cipher.sector_size
-    edges = [0, *sorted(cuts), len(data) // size]
-    return b"".join(
-        apply(cipher, first + start * size // 512, data[start * size : stop * size])
-        for start, stop in pairwise(edges)
     )
 
 
@@ -120,20 +71,28 @@ def test_a_run_may_be_cut_at_any_sector(vector: CipherVector) -> None:
 
 
 @pytest.mark.parametrize(
-    "vector",
-    [vector for vector in VECTORS if not is_available(vector)],
-    ids=lambda vector: vector.id,
+    ("text", "key_size"),
+    [
+        *(("rot13-cbc-plain", 32), ("aes-xts-plain65", 32), ("aes-zzz-plain64", 32)),
+        *(("aes:3-cbc-plain", 96), ("aes-cbc-essiv:md4711", 32), ("capi:xts(rot13)-plain64", 64)),
+    ],
 )
-def test_what_is_not_available_is_refused_by_name(vector: CipherVector) -> None:
-    with pytest.raises(AlgorithmError, match="not available") as caught:
-        create(vector)
-    assert (caught.value.kind, caught.value.name) == ("cipher", vector.cipher)
+def test_what_is_not_available_is_refused_by_name(text: str, key_size: int) -> None:
+    with pytest.raises(AlgorithmError) as caught:
+        engine.create(text, SecretBytes(key_size))
+    assert caught.value.name in text
 
 
 @pytest.mark.parametrize("entry", json.loads(OWN_VECTORS.read_text(encoding="utf-8"))["refused"])
 def test_what_the_kernel_refuses_is_refused(entry: dict[str, str]) -> None:
+    key = SecretBytes(int(entry["key_bits"]) // 8)
     with pytest.raises(AlgorithmError):
-        engine.create(entry["cipher"], SecretBytes(int(entry["key_bits"]) // 8))
+        engine.create(
+            entry["cipher"],
+            key,
+            int(entry["sector_size"]),
+            large_iv=bool(entry["iv_large_sectors"]),
+        )
 
 
 @pytest.mark.parametrize("text", ["cipher_null-cbc-plain", "aes-xts", "capi:xts(aes)", "aes-ctr"])
@@ -148,16 +107,6 @@ def test_xts_takes_equal_halves_as_the_kernel_does() -> None:
     expected = "917cf69ebd68b2ec9b9fe9a3eadda692cd43d2f59598ed858c02c2652fbf922e"
     with engine.create("aes-xts-plain64", SecretBytes(32)) as cipher:
         assert encrypted(cipher, 0, bytes(512))[:32].hex() == expected
-
-
-@pytest.mark.parametrize("sector_size", engine.SECTOR_SIZES)
-@pytest.mark.parametrize("key_size", [32, 64])
-def test_both_makings_of_xts_agree(sector_size: int, key_size: int) -> None:
-    key, data = SecretBytes(stream("xts", key_size)), stream("data", 1 << 13)
-    ours = ciphers.AesXtsFromEcb(key, iv.Counter(), sector_size, large_iv=False)
-    openssl = ciphers.AesXts(key, iv.Counter(), sector_size, large_iv=False)
-    assert encrypted(ours, 8, data) == encrypted(openssl, 8, data)
-    assert decrypted(ours, 8, data) == decrypted(openssl, 8, data)
 
 
 @pytest.mark.parametrize(("text", "key_size"), ROUND_TRIP)
@@ -179,7 +128,7 @@ def test_decryption_undoes_encryption_however_the_run_is_cut(
 
 @pytest.mark.parametrize(("text", "key_size"), ROUND_TRIP)
 def test_a_run_longer_than_a_chunk_is_its_sectors_one_by_one(text: str, key_size: int) -> None:
-    count = ciphers.CHUNK_SIZE // 512 + 3
+    count = LONG // 512
     data = stream(text, 512) * count
     with engine.create(text, SecretBytes(stream("key", key_size))) as cipher:
         whole = encrypted(cipher, 7, data)
@@ -190,7 +139,7 @@ def test_a_run_longer_than_a_chunk_is_its_sectors_one_by_one(text: str, key_size
 @pytest.mark.parametrize("sector_size", [512, 4096])
 @pytest.mark.parametrize(("text", "key_size"), ROUND_TRIP)
 def test_data_and_out_may_be_the_same_buffer(text: str, key_size: int, sector_size: int) -> None:
-    data = stream("data", 3 * ciphers.CHUNK_SIZE // 2)
+    data = stream("data", LONG)
     buffer = bytearray(data)
     with engine.create(text, SecretBytes(stream("key", key_size)), sector_size) as cipher:
         cipher.encrypt_into(5, buffer, buffer)
@@ -250,3 +199,60 @@ def test_a_cipher_keeps_a_key_of_its_own_and_is_of_no_use_once_closed() -> None:
     cipher.close()
     with pytest.raises(ValueError, match="closed"):
         cipher.encrypt_into(0, bytes(512), bytearray(512))
+
+
+# --- which part is in use ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def undecided() -> Iterator[None]:
+    """Let :func:`engine.name` decide anew, in the test and after it."""
+    engine.name.cache_clear()
+    yield
+    engine.name.cache_clear()
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("built", [True, False])
+def test_the_native_part_is_in_use_wherever_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, built: bool
+) -> None:
+    monkeypatch.delenv(engine.VARIABLE, raising=False)
+    monkeypatch.setattr(native, "is_built", lambda: built)
+    assert engine.name() == ("native" if built else "portable")
+
+
+@pytest.mark.usefixtures("undecided")
+@pytest.mark.parametrize("part", ["native", "portable"])
+def test_a_part_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setattr(native, "is_built", lambda: True)
+    monkeypatch.setenv(engine.VARIABLE, part)
+    assert engine.name() == part
+
+
+@pytest.mark.usefixtures("undecided")
+def test_the_portable_part_makes_every_cipher_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(engine.VARIABLE, "portable")
+    key = stream("key", 64)
+    with engine.create("aes-xts-plain64", SecretBytes(key)) as cipher:
+        assert type(cipher) is type(portable_cipher("aes-xts-plain64", key))
+
+
+@pytest.mark.usefixtures("undecided")
+def test_a_native_part_that_is_asked_for_and_missing_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(native, "is_built", lambda: False)
+    monkeypatch.setenv(engine.VARIABLE, "native")
+    with pytest.raises(AlgorithmError, match="not built") as caught:
+        engine.create("aes-xts-plain64", SecretBytes(stream("key", 64)))
+    assert (caught.value.kind, caught.value.name) == ("engine", "native")
+
+
+@pytest.mark.usefixtures("undecided")
+def test_an_unknown_part_is_a_value_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engine.VARIABLE, "Native")
+    with pytest.raises(ValueError, match="LUKSMETA_ENGINE is 'Native', native and portable are"):
+        engine.name()
