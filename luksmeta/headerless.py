@@ -8,9 +8,8 @@ cipher and a key. There is nothing to prove a key by: a wrong one gives noise fo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
+from luksmeta.closing import Closing
 from luksmeta.errors import StorageError, UnsupportedError
 from luksmeta.extents import align_down
 from luksmeta.model import SECTOR_SIZE
@@ -73,7 +72,7 @@ class Placement:
         return size
 
 
-class HeaderlessVolume:
+class HeaderlessVolume(Closing):
     """An open volume without a header: gives the plaintext as a stream.
 
     ``cipher`` is in dm-crypt's notation. Takes over ``storage`` and ``key``: it is a context
@@ -126,17 +125,6 @@ class HeaderlessVolume:
         """Wipe the key and close the device; harmless when repeated."""
         self._key.wipe()
         self.data_storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<HeaderlessVolume {self.cipher} {self.data_storage.name}>"

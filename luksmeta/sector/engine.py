@@ -14,7 +14,7 @@ from typing import Final, Literal, Protocol, Self, TypeAlias
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.sector import native, portable
+from luksmeta.sector import native
 from luksmeta.sector.cipher_spec import CipherSpec
 
 SECTOR_SIZES: Final = (512, 1024, 2048, 4096)  # bytes; dm-crypt's (crypt_ctr_optional)
@@ -102,4 +102,6 @@ def create(
         made = native.create(spec, key, sector_size, large_iv=large_iv, thread_count=thread_count)
         if made is not None:
             return made
+    from luksmeta.sector import portable  # many modules, which most volumes can do without
+
     return portable.create(spec, key, sector_size, large_iv=large_iv)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
+from luksmeta.closing import Closing
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import threads
@@ -46,7 +46,7 @@ class Numbering:
     addend: int = 0
 
 
-class NativeCipher:
+class NativeCipher(Closing):
     """A :class:`luksmeta.sector.engine.SectorCipher` that leaves whole runs to the C part.
 
     Runs of some length are split over ``thread_count`` processors, by default all.
@@ -88,17 +88,6 @@ class NativeCipher:
         A run in another thread still ends well: it has a reference of its own.
         """
         self._cipher = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self) -> _native.Cipher:
         if self._cipher is None:

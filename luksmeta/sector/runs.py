@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
 
+from luksmeta.closing import Closing
 from luksmeta.secret import BytesLike
 from luksmeta.sector.parts import SectorMode
 
@@ -15,7 +15,7 @@ CHUNK_SIZE: Final = 1 << 16  # bytes worked on at a time; a multiple of every se
 Transform: TypeAlias = Callable[[range, memoryview, memoryview], None]
 
 
-class RunCipher:
+class RunCipher(Closing):
     """Encrypts and decrypts runs of whole sectors with one mode.
 
     ``sector_size`` is in bytes. Several threads may share an object (and close it when all are
@@ -43,17 +43,6 @@ class RunCipher:
     def close(self) -> None:
         """Let the mode go, and its keys with it; harmless when repeated."""
         self._mode = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open_mode(self) -> SectorMode:
         if self._mode is None:
