@@ -14,7 +14,7 @@ from luksmeta import key_management
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.kdf import calibrate, hashes
-from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2
+from luksmeta.kdf.pbkdf import Pbkdf, Pbkdf2
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import areas_end
@@ -159,7 +159,7 @@ def create(
         _check_cipher(header.metadata, key)
         started = HeaderChange(_first_plan(header, place), header)
         keyslot_options = KeyslotOptions(
-            pbkdf=options.pbkdf or _default_pbkdf(options),
+            pbkdf=options.pbkdf,
             hash=options.hash,
             encryption=options.keyslot_cipher,
             area_key_size=options.keyslot_key_size,
@@ -167,12 +167,6 @@ def create(
         key_management.require_free(header, options.keyslot)
         added = key_management.add(header, options.keyslot, passphrase, key, 0, keyslot_options)
     return [started, added]
-
-
-def _default_pbkdf(options: FormatOptions) -> Pbkdf:
-    if options.type == "luks1":
-        return Pbkdf2.calibrate(hash=options.hash)
-    return Argon2id.calibrate()
 
 
 def _key_size(spec: CipherSpec, options: FormatOptions, volume_key: SecretBytes | None) -> int:

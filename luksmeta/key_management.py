@@ -163,11 +163,11 @@ def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
     return HeaderChange(WritePlan.of(what, after.steps()), after)
 
 
-def default_pbkdf(metadata: Metadata, milliseconds: int = 2000) -> Pbkdf:
-    """The KDF of a new keyslot, calibrated to ``milliseconds`` on this machine."""
+def default_pbkdf(metadata: Metadata) -> Pbkdf:
+    """The KDF of a new keyslot, calibrated to two seconds on this machine."""
     if metadata.version == 1:
-        return Pbkdf2.calibrate(milliseconds=milliseconds, hash=header_hash(metadata))
-    return Argon2id.calibrate(milliseconds=milliseconds)
+        return Pbkdf2.calibrate(hash=header_hash(metadata))
+    return Argon2id.calibrate()
 
 
 def header_hash(metadata: Metadata) -> str:

@@ -12,14 +12,11 @@ from typing import Final
 from luksmeta.errors import AlgorithmError, KeyslotError
 from luksmeta.kdf import antiforensic, pbkdf
 from luksmeta.kdf.pbkdf import Limits
-from luksmeta.model import AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
+from luksmeta.model import STRIPES, AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
 from luksmeta.storage import Storage
-
-STRIPES: Final = 4000
-"""cryptsetup always splits into 4000, whatever ``stripes`` says (luks2_keyslot_luks2.c)."""
 
 SALT_SIZE: Final = 32
 _AREA_KEY_SIZE_MAX: Final = 512  # bytes; bounds the derivation for ciphers of unknown key size

@@ -21,10 +21,11 @@ from luksmeta.write_plan import Step
 SECTOR_SIZE: Final = 512
 """The unit of IVs, of keyslot areas, and of all LUKS1 offsets."""
 
+STRIPES: Final = 4000
+"""Of the anti-forensic splitter, in both formats; cryptsetup makes and merges no other number."""
+
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
-
-_NOTHING_READ: JsonObject = {}
 
 
 class HeaderCopy(StrEnum):
@@ -102,7 +103,7 @@ class AntiForensic:
     """The anti-forensic splitter's parameters."""
 
     hash: str
-    stripes: int = 4000
+    stripes: int = STRIPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,8 +367,11 @@ class Header(Protocol):
         """How many bytes from the device's start hold the header and all keyslot areas."""
         ...
 
-    def place_area(self, keyslot_id: int, size: int) -> Extent:
-        """Where a new keyslot's area goes; KeyslotsAreaFullError when there is no room."""
+    def place_area(self, keyslot_id: int, key_size: int) -> Extent:
+        """Where the area of a new keyslot for a key of ``key_size`` bytes goes.
+
+        Raises KeyslotsAreaFullError when there is no room.
+        """
         ...
 
     def updated(self, metadata: Metadata) -> Header:

@@ -24,7 +24,6 @@ from luksmeta.luks1.partition_header import (
     KEYSLOT_COUNT,
     MAGIC,
     SIZE,
-    STRIPES,
     VERSION,
     WRITTEN_SIZE,
     KeyslotRecord,
@@ -35,6 +34,7 @@ from luksmeta.luks1.partition_header import (
 from luksmeta.model import (
     DYNAMIC,
     SECTOR_SIZE,
+    STRIPES,
     AntiForensic,
     AnyKeyslot,
     CopyState,

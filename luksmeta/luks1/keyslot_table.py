@@ -11,13 +11,12 @@ from luksmeta.luks1.partition_header import (
     INACTIVE,
     KEYSLOT,
     KEYSLOT_COUNT,
-    STRIPES,
     WRITTEN_SIZE,
     KeyslotRecord,
     PartitionHeader,
     area_size,
 )
-from luksmeta.model import SECTOR_SIZE
+from luksmeta.model import SECTOR_SIZE, STRIPES
 
 _TABLE_OFFSET = 208  # of the table in the partition header
 

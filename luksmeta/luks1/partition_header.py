@@ -9,14 +9,13 @@ from construct import Bytes, Int16ub, Int32ub, Struct
 
 from luksmeta.binary import build_fields, parse_fields
 from luksmeta.extents import align_up
-from luksmeta.model import SECTOR_SIZE
+from luksmeta.model import SECTOR_SIZE, STRIPES
 
 MAGIC: Final = b"LUKS\xba\xbe"
 VERSION: Final = 1
 SIZE: Final = 592
 WRITTEN_SIZE: Final = 1024  # two sectors, zero padded: lib/luks1/keymanage.c LUKS_write_phdr
 KEYSLOT_COUNT: Final = 8
-STRIPES: Final = 4000
 FIRST_AREA: Final = 4096  # LUKS_ALIGN_KEYSLOTS, lib/luks1/luks.h
 KEY_SIZE_MAX: Final = 512  # bytes; the longest key of any dm-crypt mode, to bound the areas
 ACTIVE: Final = 0x00AC71F3

@@ -30,14 +30,11 @@ from luksmeta.luks2.binary_header import (
 )
 from luksmeta.luks2.json_area import to_document, to_metadata
 from luksmeta.luks2.json_text import dump_json, parse_json_area
-from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
+from luksmeta.luks2.limits import AREA_ALIGNMENT, BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
 from luksmeta.luks2.validation import repair_known_faults, validate
-from luksmeta.model import CopyState, HeaderCopy, JsonObject, Metadata
+from luksmeta.model import STRIPES, CopyState, HeaderCopy, JsonObject, Metadata
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Step, Write
-
-_AREA_ALIGNMENT = 4096  # lib/luks2/luks2_json_format.c LUKS2_find_area_gap
-_STRIPES = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +137,11 @@ class Luks2Header:
 
     def place_area(self, keyslot_id: int, key_size: int) -> Extent:
         """The first gap of the keyslots area that takes the split key, in whole 4096 bytes."""
-        size = align_up(key_size * _STRIPES, _AREA_ALIGNMENT)
+        size = align_up(key_size * STRIPES, AREA_ALIGNMENT)
         # An area of another's making may end anywhere; behind one that starts unaligned, an
         # assertion ends cryptsetup (lib/luks2/luks2_json_format.c LUKS2_find_area_max_gap).
         taken = [
-            Extent(area.offset, align_up(area.end, _AREA_ALIGNMENT) - area.offset)
+            Extent(area.offset, align_up(area.end, AREA_ALIGNMENT) - area.offset)
             for area in (keyslot.area.extent for keyslot in self.metadata.keyslots.values())
         ]
         place = first_fit(size, self.metadata.keyslots_area, taken)

@@ -26,7 +26,10 @@ KEYSLOTS_AREA_MAX: Final = 128 << 20
 """The largest keyslots area (cryptsetup ``lib/luks2/luks2.h``)."""
 
 AREA_ALIGNMENT: Final = 4096
-"""``keyslots_size`` is a multiple of this (specification 3.5)."""
+"""``keyslots_size`` is a multiple of this (specification 3.5), and so is each new area's size.
+
+cryptsetup: ``lib/luks2/luks2_json_format.c`` LUKS2_find_area_gap.
+"""
 
 SECTOR_SIZES: Final = (512, 1024, 2048, 4096)
 """The sector sizes of an encrypted segment (specification 3.3.2)."""

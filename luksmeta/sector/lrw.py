@@ -10,34 +10,24 @@ from __future__ import annotations
 from typing import Final
 
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.sector.lanes import xor
 from luksmeta.sector.parts import BlockCipher, IvGenerator
+from luksmeta.sector.whitening import Whitened
 
 TWEAK_KEY_SIZE: Final = 16  # bytes, behind the cipher's key
 _BLOCK_SIZE: Final = 16
 _MASK: Final = (1 << 128) - 1
 
 
-class Lrw:
+class Lrw(Whitened):
     """LRW under the block cipher's key and the tweak key K2."""
 
     def __init__(
         self, cipher: BlockCipher, tweak_key: BytesLike, ivs: IvGenerator, sector_size: int
     ) -> None:
-        self._cipher = cipher
+        super().__init__(cipher)
         self._tweak_key = SecretBytes(tweak_key)
         self._ivs = ivs
         self._blocks = sector_size // _BLOCK_SIZE
-
-    def encrypt(self, numbers: range, data: memoryview, out: memoryview) -> None:
-        """See :class:`luksmeta.sector.parts.SectorMode`."""
-        tweaks = self._tweaks(numbers)
-        out[:] = xor(self._cipher.encrypt(xor(data, tweaks)), tweaks)
-
-    def decrypt(self, numbers: range, data: memoryview, out: memoryview) -> None:
-        """See :class:`luksmeta.sector.parts.SectorMode`."""
-        tweaks = self._tweaks(numbers)
-        out[:] = xor(self._cipher.decrypt(xor(data, tweaks)), tweaks)
 
     def _tweaks(self, numbers: range) -> bytes:
         ivs = self._ivs.ivs(numbers.start, len(numbers), numbers.step)

@@ -10,33 +10,23 @@ from __future__ import annotations
 from typing import Final
 
 from luksmeta.secret import BytesLike
-from luksmeta.sector.lanes import xor
 from luksmeta.sector.parts import BlockCipher, IvGenerator
+from luksmeta.sector.whitening import Whitened
 
 BLOCK_SIZE: Final = 16  # bytes
 _BITS: Final = 8 * BLOCK_SIZE
 
 
-class Xts:
+class Xts(Whitened):
     """XTS with the block cipher under the key's first half, and one under its second half."""
 
     def __init__(
         self, cipher: BlockCipher, tweak_cipher: BlockCipher, ivs: IvGenerator, sector_size: int
     ) -> None:
-        self._cipher = cipher
+        super().__init__(cipher)
         self._tweak_cipher = tweak_cipher
         self._ivs = ivs
         self._blocks = sector_size // BLOCK_SIZE
-
-    def encrypt(self, numbers: range, data: memoryview, out: memoryview) -> None:
-        """See :class:`luksmeta.sector.parts.SectorMode`."""
-        tweaks = self._tweaks(numbers)
-        out[:] = xor(self._cipher.encrypt(xor(data, tweaks)), tweaks)
-
-    def decrypt(self, numbers: range, data: memoryview, out: memoryview) -> None:
-        """See :class:`luksmeta.sector.parts.SectorMode`."""
-        tweaks = self._tweaks(numbers)
-        out[:] = xor(self._cipher.decrypt(xor(data, tweaks)), tweaks)
 
     def _tweaks(self, numbers: range) -> BytesLike:
         ivs = self._ivs.ivs(numbers.start, len(numbers), numbers.step)
