@@ -186,6 +186,14 @@ class FileStorage(Storage):
                 parts.append(data)
             return b"".join(parts)
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill ``buffer``; StorageError when the bytes are not all there.
+
+        Asking for the bounds takes as long as a short read: done only where bytes are missing.
+        """
+        if offset < 0 or self._read_into(offset, buffer) != len(buffer):
+            super().read_into(offset, buffer)
+
     def _read_into(self, offset: int, buffer: memoryview) -> int:
         if not hasattr(os, "preadv"):  # Windows, macOS before 11
             return super()._read_into(offset, buffer)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage, SegmentStream, StorageError
-from luksmeta.copying import CHUNK, copy_in, copy_out
+from luksmeta.copying import CHUNK, CHUNKS_PER_WORKER, _Crew, copy_in, copy_out
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import Storage
 from tests.builders import FIRST, KDF
 from tests.corpus import stream as bytes_of
 from tests.storages import UnreadableStorage
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SIZE = 5 * CHUNK + 3 * 4096
 CONTENT = bytes_of("copying", SIZE)
@@ -138,3 +144,40 @@ def test_memory_does_not_grow_with_what_is_copied(filled: MemoryStorage) -> None
         finally:
             tracemalloc.stop()
     assert peak < 16 * CHUNK
+
+
+def test_an_interrupt_does_not_wait_for_a_worker_that_stalls() -> None:
+    stalled, over = threading.Event(), threading.Event()
+    caller = threading.get_ident()
+
+    def work() -> None:
+        if threading.get_ident() == caller:
+            stalled.wait()
+            raise KeyboardInterrupt
+        stalled.set()
+        over.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        _Crew(chunks=2).run(work)
+    over.set()
+
+
+def test_slow_output_does_not_pile_up_chunks(filled: MemoryStorage) -> None:
+    most = CHUNKS_PER_WORKER * _Crew(chunks=SIZE // CHUNK).size
+    read: list[int] = []
+
+    class CountingStream(SegmentStream):
+        def read_into_at(self, offset: int, buffer: WriteableBuffer) -> None:
+            super().read_into_at(offset, buffer)
+            read.append(offset)
+
+    ahead: list[int] = []
+
+    def write(_: memoryview) -> None:
+        time.sleep(0.01)
+        ahead.append(len(read) - len(ahead))
+
+    with _plaintext(filled) as stream:
+        counting = CountingStream(filled, stream._runs, writable=False)
+        copy_out(counting, 0, SIZE, write, lambda *_: None)
+    assert max(ahead) <= most

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -78,6 +77,8 @@ def _read_to_file(
         with path.open("wb") as device:
             copy_out(stream, offset, size, device.write, advance)
         return
+    import tempfile
+
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".luksmeta.")
     with interrupts.incomplete(temporary):
         try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import BytesLike
-from luksmeta.sector import libgcrypt, openssl
-from luksmeta.sector.cast6 import Cast6
 from luksmeta.sector.parts import BlockCipher
-from luksmeta.sector.twofish import Twofish
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,6 @@ ALGORITHMS: Final = MappingProxyType(
 The kernel takes Serpent keys of any size up to 32 bytes; nobody has used that.
 """
 
-_OWN: Final[dict[str, type[Cast6 | Twofish]]] = {"cast6": Cast6, "twofish": Twofish}
-
 
 def create(name: str, key: BytesLike) -> BlockCipher:
     """The block cipher ``name`` under a copy of ``key``, from the first library that has it.
@@ -60,6 +56,8 @@ def create(name: str, key: BytesLike) -> BlockCipher:
     Raises AlgorithmError where the cipher is not known, its key has another size, or no library
     here has it.
     """
+    from luksmeta.sector import libgcrypt, openssl  # the table above is read without any cipher
+
     algorithm = find(name)
     if len(key) not in algorithm.key_sizes:
         raise AlgorithmError(
@@ -69,10 +67,23 @@ def create(name: str, key: BytesLike) -> BlockCipher:
         )
     if algorithm.openssl and openssl.is_available(algorithm.openssl, len(key)):
         return openssl.OpenSslBlockCipher(algorithm.openssl, algorithm.block_size, key)
-    if len(key) not in algorithm.libgcrypt and name in _OWN:
-        return _OWN[name](key)
+    if len(key) not in algorithm.libgcrypt and (own := _own(name)):
+        return own(key)
     number = libgcrypt_number(algorithm, len(key))
     return libgcrypt.LibgcryptBlockCipher(number, algorithm.block_size, key)
+
+
+def _own(name: str) -> Callable[[BytesLike], BlockCipher] | None:
+    """This package's own code of a block cipher, where it has any."""
+    if name == "cast6":
+        from luksmeta.sector.cast6 import Cast6
+
+        return Cast6
+    if name == "twofish":
+        from luksmeta.sector.twofish import Twofish
+
+        return Twofish
+    return None
 
 
 def find(name: str) -> Algorithm:
@@ -92,6 +103,8 @@ def libgcrypt_number(algorithm: Algorithm, key_size: int) -> int:
 
     Raises AlgorithmError where libgcrypt lacks it, or is missing itself.
     """
+    from luksmeta.sector import libgcrypt
+
     found = algorithm.libgcrypt.get(key_size)
     if found is None:
         raise AlgorithmError(

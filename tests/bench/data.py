@@ -7,6 +7,7 @@ else can, in turns. Every program derives the same cheap key.
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 import luksmeta
 from luksmeta.formatting import Version
 from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.sector import engine
 from tests.interop.peers import dissect, libluksde, nbdkit, qemu
 
 PASSPHRASE = b"correct horse battery staple"
@@ -135,6 +137,56 @@ def bench_write(folder: Path, key: Path, plain: Path) -> None:
     compare("write luks1", works)
 
 
+def bench_memory(folder: Path, key: Path) -> None:
+    """The most memory that ``read`` takes, against a process that has only imported it."""
+    idle = most_memory("-c", "import luksmeta.cli.root, luksmeta.cli.reading")
+    print(f"\nmemory, most of it at any time: {idle / 1e6:.1f} MB after the imports")
+    for length in (1 << 20, 64 << 20, SIZE):
+        read = ("read", folder / "luks1.img", "--key-file", key, "--length", str(length))
+        taken = most_memory("-m", "luksmeta", *read, "-o", "/dev/null")
+        print(f"  luksmeta read of {length >> 20:5} MiB {(taken - idle) / 1e6:8.1f} MB more")
+
+
+def most_memory(*arguments: str | Path) -> int:
+    """The peak of a Python process's resident set, in bytes."""
+    process = subprocess.Popen([sys.executable, *arguments], stdin=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    return usage.ru_maxrss << 10
+
+
+def bench_random(folder: Path) -> None:
+    """4 KiB at random places of a sparse TiB, against the system call and the cipher alone."""
+    path, count, places = folder / "sparse.img", 20_000, random.Random(1)
+    with (
+        luksmeta.format(path, PASSPHRASE, size=1 << 40, sector_size=512, pbkdf=KDF) as volume,
+        volume.unlock(PASSPHRASE) as unlocked,
+        unlocked.open() as stream,
+        path.open("rb") as file,
+        engine.create("aes-xts-plain64", unlocked.volume_key) as cipher,
+    ):
+        offsets = [places.randrange(stream.size >> 12) << 12 for _ in range(count)]
+        buffer, descriptor = memoryview(bytearray(4096)), file.fileno()
+        works: dict[str, Callable[[int], object]] = {
+            "system call": lambda offset: os.preadv(descriptor, [buffer], offset),
+            "cipher": lambda offset: cipher.decrypt_into(offset >> 9, buffer, buffer),
+            "stream.read_into_at": lambda offset: stream.read_into_at(offset, buffer),
+        }
+        times: dict[str, list[float]] = {name: [] for name in works}
+        for _ in range(ROUNDS):
+            for name, work in works.items():
+                start = time.perf_counter()
+                for offset in offsets:
+                    work(offset)
+                times[name].append((time.perf_counter() - start) / count)
+    print(f"\n4 KiB at random places of a sparse TiB: medians of {ROUNDS}, in turns")
+    for name, taken in times.items():
+        print(f"  {name:30} {1e6 * statistics.median(taken):8.2f} microseconds")
+    path.unlink()
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         folder = Path(name)
@@ -145,6 +197,8 @@ def main() -> None:
         for version in versions:
             make(folder / f"{version}.img", version, content)
             bench_read(folder, version, key)
+        bench_memory(folder, key)
+        bench_random(folder)
         (folder / "luks2.img").unlink()
         plain = folder / "plain"
         plain.write_bytes(content * (SIZE >> 20))

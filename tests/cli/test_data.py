@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,21 @@ def test_a_dry_run_shows_whole_sectors_of_the_device(image: Path) -> None:
 def test_write_reports_in_json(image: Path) -> None:
     answer = done(luksmeta("write", image, *key(image), "--offset", "9", "--json", stdin=b"data"))
     assert answer.json == {"offset": 9, "written": 4}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
+    image = tmp_path / "volume.img"
+    done(luksmeta("format", image, "--size", "256M", *CHEAP, stdin=b"secret\n"))
+    key_file(tmp_path, b"secret")
+
+    def peak(length: str) -> int:
+        """In bytes, of a process that reads so much."""
+        read = ("read", image, "-d", tmp_path / "key", "--length", length, "-o", os.devnull)
+        child = subprocess.Popen([*COMMAND, *map(str, read)])
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        return usage.ru_maxrss << 10
+
+    assert peak("192M") - peak("1M") < 16 << 20

@@ -1,0 +1,9 @@
+"""Every bench, one after another: ``python -m tests.bench``. Twenty minutes on a quiet machine."""
+
+from __future__ import annotations
+
+from tests.bench import data, kdf, sector, startup, unlock
+
+if __name__ == "__main__":
+    for bench in (sector, data, unlock, kdf, startup):
+        bench.main()
