@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from luksmeta.diagnosis import CopyDiagnosis, Diagnosis, diagnose
     from luksmeta.errors import (
         AlgorithmError,
         ChecksumError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         PolicyError,
         RequirementError,
         ResourceLimitError,
+        Severity,
         StorageBusyError,
         StorageError,
         StoragePermissionError,
@@ -49,6 +51,8 @@ __all__ = [
     "Argon2i",
     "Argon2id",
     "ChecksumError",
+    "CopyDiagnosis",
+    "Diagnosis",
     "FileStorage",
     "HeaderError",
     "HeaderlessVolume",
@@ -70,6 +74,7 @@ __all__ = [
     "ResourceLimitError",
     "SecretBytes",
     "SegmentStream",
+    "Severity",
     "SliceStorage",
     "Storage",
     "StorageBusyError",
@@ -82,6 +87,7 @@ __all__ = [
     "Volume",
     "VolumeKeyError",
     "__version__",
+    "diagnose",
     "format",
     "open",
     "open_loopaes",
@@ -89,6 +95,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "luksmeta.diagnosis": ("CopyDiagnosis", "Diagnosis", "diagnose"),
     "luksmeta.errors": (
         "AlgorithmError",
         "ChecksumError",
@@ -103,6 +110,7 @@ _HOMES = {
         "PolicyError",
         "RequirementError",
         "ResourceLimitError",
+        "Severity",
         "StorageBusyError",
         "StorageError",
         "StoragePermissionError",

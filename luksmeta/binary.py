@@ -39,6 +39,16 @@ def build_fields(layout: Struct, record: DataclassInstance) -> bytes:
     return built
 
 
+def field_offsets(layout: Struct) -> dict[str, int]:
+    """Where each named field of a fixed-size ``layout`` starts, in bytes."""
+    offsets, at = {}, 0
+    for part in layout.subcons:
+        if part.name:
+            offsets[part.name] = at
+        at += part.sizeof()
+    return offsets
+
+
 def c_string(data: bytes, what: str, *, offset: int | None = None) -> str:
     """The ASCII text of a field up to its first NUL; HeaderError when it has none."""
     text, terminator, _ = data.partition(b"\0")

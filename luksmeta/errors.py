@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 
@@ -22,19 +23,53 @@ class NotLuksError(LuksError):
     exit_status = 4
 
 
+class Severity(StrEnum):
+    """What a broken rule costs: the header is refused, or it is odd and taken all the same."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule: where, which rule, what is wrong, and what was found there.
+
+    ``value`` is an excerpt that JSON can say (:func:`luksmeta.rules.excerpt`), None where nothing
+    is. A violation of severity ``warning`` never makes a header refused.
+    """
+
+    path: str
+    rule: str
+    text: str
+    value: object = None
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}"
+
+
 class HeaderError(LuksError):
     """A header is there, and it is damaged or makes no sense.
 
     ``offset`` is in bytes from the start of the header's device; ``copy`` is ``"primary"`` or
-    ``"secondary"``. Either is None where it does not apply.
+    ``"secondary"``. Either is None where it does not apply. ``violations`` are the broken rules,
+    where there are such, at most a thousand.
     """
 
     exit_status = 4
 
-    def __init__(self, message: str, *, offset: int | None = None, copy: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        offset: int | None = None,
+        copy: str | None = None,
+        violations: Iterable[Violation] = (),
+    ) -> None:
         super().__init__(message)
         self.offset = offset
         self.copy = copy
+        self.violations = tuple(violations)
 
 
 class ChecksumError(HeaderError):
@@ -48,8 +83,9 @@ class ChecksumError(HeaderError):
         computed: bytes,
         offset: int | None = None,
         copy: str | None = None,
+        violations: Iterable[Violation] = (),
     ) -> None:
-        super().__init__(message, offset=offset, copy=copy)
+        super().__init__(message, offset=offset, copy=copy, violations=violations)
         self.stored = stored
         self.computed = computed
 
@@ -64,36 +100,14 @@ class VersionError(HeaderError):
         version: int,
         offset: int | None = None,
         copy: str | None = None,
+        violations: Iterable[Violation] = (),
     ) -> None:
-        super().__init__(message, offset=offset, copy=copy)
+        super().__init__(message, offset=offset, copy=copy, violations=violations)
         self.version = version
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One failed validation rule: where in the JSON area, which rule, and what is wrong."""
-
-    path: str
-    rule: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.text}"
-
-
 class MetadataError(HeaderError):
-    """The metadata breaks rules of the format; ``violations`` has at most a thousand."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        violations: Iterable[Violation] = (),
-        offset: int | None = None,
-        copy: str | None = None,
-    ) -> None:
-        super().__init__(message, offset=offset, copy=copy)
-        self.violations = tuple(violations)
+    """The metadata breaks rules of the format: ``violations``."""
 
 
 class RequirementError(LuksError):

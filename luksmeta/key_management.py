@@ -61,7 +61,7 @@ class HeaderChange:
 def free_keyslot_id(header: Header) -> int:
     """The lowest id that is not in use; KeyslotsAreaFullError when all are."""
     for keyslot_id in header.keyslot_ids:
-        if keyslot_id not in header.metadata.keyslots:
+        if keyslot_id not in header.taken_keyslots:
             return keyslot_id
     raise KeyslotsAreaFullError(f"header: all {len(header.keyslot_ids)} keyslots are in use")
 
@@ -72,7 +72,7 @@ def require_free(header: Header, keyslot_id: int) -> None:
         raise KeyslotError(
             f"keyslot {keyslot_id}: ids go from 0 to {header.keyslot_ids.stop - 1} here"
         )
-    if keyslot_id in header.metadata.keyslots:
+    if keyslot_id in header.taken_keyslots:
         raise KeyslotError(f"keyslot {keyslot_id}: in use already")
 
 

@@ -334,6 +334,20 @@ class Metadata:
         )
 
 
+class CopyCondition(StrEnum):
+    """What a header copy is good for.
+
+    ``obsolete``: whole, but the other has a greater seqid. ``different``: whole, and not what the
+    other says at the same seqid. ``missing``: there is no magic.
+    """
+
+    GOOD = "good"
+    OBSOLETE = "obsolete"
+    DIFFERENT = "different"
+    DAMAGED = "damaged"
+    MISSING = "missing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyState:
     """One copy of a header as it lies on the device, and what is wrong with it, if anything."""
@@ -341,7 +355,25 @@ class CopyState:
     copy: HeaderCopy
     offset: int
     seqid: int | None = None
+    condition: CopyCondition = CopyCondition.GOOD
     problem: str | None = None
+
+
+def why_served(copies: Iterable[CopyState], served_by: HeaderCopy) -> str:
+    """Why this copy is the one that is believed, in a sentence."""
+    others = [each for each in copies if each.copy is not served_by]
+    if not others:
+        return "it is the only copy of a LUKS1 header"
+    (other,) = others
+    match other.condition:
+        case CopyCondition.GOOD:
+            return "both copies are good and say the same"
+        case CopyCondition.OBSOLETE:
+            return f"its seqid is greater than that of the {other.copy} copy, {other.seqid}"
+        case CopyCondition.DIFFERENT:
+            return "both copies are whole at the same seqid, and the primary comes first"
+        case condition:
+            return f"the {other.copy} copy is {condition}"
 
 
 class Header(Protocol):
@@ -358,6 +390,11 @@ class Header(Protocol):
         ...
 
     @property
+    def served_by(self) -> HeaderCopy:
+        """The copy that is believed."""
+        ...
+
+    @property
     def keyslot_ids(self) -> range:
         """The ids that a keyslot can have."""
         ...
@@ -365,6 +402,11 @@ class Header(Protocol):
     @property
     def backup_size(self) -> int:
         """How many bytes from the device's start hold the header and all keyslot areas."""
+        ...
+
+    @property
+    def taken_keyslots(self) -> frozenset[int]:
+        """The ids that a new keyslot cannot have, because something is there."""
         ...
 
     def place_area(self, keyslot_id: int, key_size: int) -> Extent:

@@ -9,6 +9,8 @@ everything that matters are bound together by a digest. Source: LUKS2 specificat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
 from typing import Any, Final
 
 from luksmeta.errors import RequirementError, VolumeKeyError
@@ -21,11 +23,14 @@ from luksmeta.model import (
     Metadata,
     Segment,
 )
+from luksmeta.requirements import ONLINE_REENCRYPTION, is_reencrypting
 from luksmeta.secret import SecretBytes
-from luksmeta.volume_key import matches
+from luksmeta.volume_key import make_digest, matches
 
 KEYSLOT_TYPE: Final = "reencrypt"
 _VERSIONS: Final = {"online-reencrypt-v2": b"v2", "online-reencrypt-v3": b"v3"}
+_PLAIN_VERSION, _DATASHIFT_VERSION = _VERSIONS  # in this order
+_DIGEST_HASH: Final = "sha256"
 _PREVIOUS, _FINAL, _MOVED = "backup-previous", "backup-final", "backup-moved-segment"
 
 # The members of the keyslot's area that the digest covers, by the area's type: text or bytes of a
@@ -47,10 +52,65 @@ def check(
 
     RequirementError for a reencryption without digest, or of an unknown kind.
     """
-    keyslot_id, keyslot = _reencrypt_keyslot(metadata)
+    keyslot_id, _ = _reencrypt_keyslot(metadata)
     found = metadata.digest_of_keyslot(keyslot_id)
     if found is None:
-        raise RequirementError(f"keyslot {keyslot_id}: the reencryption has no digest")
+        raise RequirementError(
+            f"keyslot {keyslot_id}: the reencryption has no digest; repair makes one"
+        )
+    with _covered(metadata, keys) as covered:
+        if not matches(found[1], covered, limits):
+            raise VolumeKeyError(
+                f"keyslot {keyslot_id}: the reencryption does not match its digest; the header was "
+                "changed without the volume key"
+            )
+
+
+def lacks_proof(metadata: Metadata) -> bool:
+    """Whether a reencryption is in progress that nothing proves: cryptsetup 2.0 to 2.4.2 made such.
+
+    Its requirement has no version, or its keyslot no digest.
+    """
+    if not is_reencrypting(metadata):
+        return False
+    keyslot_id, _ = _reencrypt_keyslot(metadata)
+    return not _versions(metadata) or metadata.digest_of_keyslot(keyslot_id) is None
+
+
+def proved(metadata: Metadata, keys: Mapping[int, SecretBytes], iterations: int) -> Metadata:
+    """The same with a versioned requirement and a digest made with ``keys``, by digest id.
+
+    Whoever has the keys vouches for the segments as they stand (lib/luks2/luks2_reencrypt.c, the
+    repair of reencryption metadata). Raises as :func:`check`.
+    """
+    keyslot_id, keyslot = _reencrypt_keyslot(metadata)
+    requirements = metadata.config.requirements
+    if not _versions(metadata):
+        version = _DATASHIFT_VERSION if _shifts_while_decrypting(keyslot) else _PLAIN_VERSION
+        others = (each for each in requirements if each not in ONLINE_REENCRYPTION)
+        requirements = (*others, version)
+    config = replace(metadata.config, requirements=requirements)
+    digests = {
+        digest_id: each
+        for digest_id, each in metadata.digests.items()
+        if keyslot_id not in each.keyslots
+    }
+    metadata = replace(metadata, config=config, digests=digests)
+    with _covered(metadata, keys) as covered:
+        digest = make_digest(
+            covered,
+            version=metadata.version,
+            hash_name=_DIGEST_HASH,
+            iterations=iterations,
+            keyslots=(keyslot_id,),
+        )
+    free = next(number for number in count() if number not in digests)
+    return replace(metadata, digests={**digests, free: digest})
+
+
+def _covered(metadata: Metadata, keys: Mapping[int, SecretBytes]) -> SecretBytes:
+    """The bytes that the digest is made of; the caller wipes them."""
+    keyslot_id, keyslot = _reencrypt_keyslot(metadata)
     parts: list[bytes | memoryview] = [
         _version(metadata),
         *_keys(metadata, keys),
@@ -61,13 +121,18 @@ def check(
             for part in _segment_parts(_flagged(metadata, flag))
         ),
     ]
-    with SecretBytes(sum(len(part) for part in parts)) as covered:
-        _join(parts, covered.view())
-        if not matches(found[1], covered, limits):
-            raise VolumeKeyError(
-                f"keyslot {keyslot_id}: the reencryption does not match its digest; the header was "
-                "changed without the volume key"
-            )
+    covered = SecretBytes(sum(len(part) for part in parts))
+    _join(parts, covered.view())
+    return covered
+
+
+def _shifts_while_decrypting(keyslot: ForeignKeyslot) -> bool:
+    is_shifted = keyslot.area.type in ("datashift-checksum", "datashift-journal")
+    return is_shifted and keyslot.as_read["mode"] == "decrypt"
+
+
+def _versions(metadata: Metadata) -> list[bytes]:
+    return [_VERSIONS[each] for each in metadata.config.requirements if each in _VERSIONS]
 
 
 def _reencrypt_keyslot(metadata: Metadata) -> tuple[int, ForeignKeyslot]:
@@ -78,10 +143,9 @@ def _reencrypt_keyslot(metadata: Metadata) -> tuple[int, ForeignKeyslot]:
 
 
 def _version(metadata: Metadata) -> bytes:
-    for requirement in metadata.config.requirements:
-        if requirement in _VERSIONS:
-            return _VERSIONS[requirement]
-    raise RequirementError("header: a reencryption of unknown version; cryptsetup repair is needed")
+    for version in _versions(metadata):
+        return version
+    raise RequirementError("header: a reencryption of unknown version; repair may give it one")
 
 
 def _keys(metadata: Metadata, keys: Mapping[int, SecretBytes]) -> list[memoryview]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeAlias
 
 from luksmeta.closing import Closing
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
@@ -421,6 +421,10 @@ def _device_number(descriptor: int, request: int) -> int:
     return int.from_bytes(answer, sys.byteorder)
 
 
+Target: TypeAlias = str | os.PathLike[str] | Storage | BinaryIO
+"""A path, a storage, or a seekable binary file object."""
+
+
 @contextmanager
 def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[FileStorage]:
     """A new file, open for writing within the block; on an error it is removed again.
@@ -439,9 +443,7 @@ def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[Fil
     file.close()
 
 
-def open_storage(
-    target: str | os.PathLike[str] | Storage | BinaryIO, *, writable: bool = False
-) -> Storage:
+def open_storage(target: Target, *, writable: bool = False) -> Storage:
     """The storage for what a caller names: a path, a storage, or a binary file object."""
     if isinstance(target, Storage):
         return target

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import BinaryIO, Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from luksmeta import key_management, requirements
@@ -25,12 +25,10 @@ from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures
 from luksmeta.storage import Storage, open_storage
+from luksmeta.storage import Target as Target  # with open, as callers see it
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
 from luksmeta.write_plan import Progress, WritePlan
-
-Target: TypeAlias = str | os.PathLike[str] | Storage | BinaryIO
-"""A path, a storage, or a seekable binary file object."""
 
 _ATTEMPTS: Final = 10  # at a change while other processes change the same header
 

@@ -12,7 +12,7 @@ import pytest
 from tests.source import Module, modules
 
 ROWS = (
-    ("errors", "closing", "secret", "extents", "sizes"),
+    ("errors", "closing", "secret", "extents", "rules", "sizes"),
     (
         "storage",
         "overlay",
@@ -48,7 +48,18 @@ ROWS = (
         "plain",
         "loopaes",
     ),
-    ("backup", "benchmark", "convert", "trust", "trust.*", "forensics", "forensics.*"),
+    (
+        "backup",
+        "diagnosis",
+        "repair",
+        "repair_fields",
+        "benchmark",
+        "convert",
+        "trust",
+        "trust.*",
+        "forensics",
+        "forensics.*",
+    ),
     ("cli", "cli.*", "__main__", ""),  # "" is the package itself: its public names
 )
 APART = (  # importer, imported

@@ -24,6 +24,7 @@ from luksmeta.model import (
     Pbkdf2Digest,
     Segment,
     Token,
+    why_served,
 )
 
 _Record = TypeVar("_Record")
@@ -41,6 +42,8 @@ def describe(header: Header) -> dict[str, object]:
         **_cipher(metadata),
         "data_offset": metadata.data_offset,
         "header_copies": [_copy(copy) for copy in header.copies],
+        "served_by": str(header.served_by),
+        "served_because": why_served(header.copies, header.served_by),
         "keyslots_area": asdict(metadata.keyslots_area),
         "keyslots": _by_id(metadata.keyslots, lambda key, each: _keyslot(metadata, key, each)),
         "segments": _by_id(metadata.segments, lambda key, each: _segment(metadata, key, each)),
@@ -80,6 +83,7 @@ def _copy(copy: CopyState) -> dict[str, object]:
         "copy": str(copy.copy),
         "offset": copy.offset,
         "seqid": copy.seqid,
+        "state": str(copy.condition),
         "problem": copy.problem,
     }
 

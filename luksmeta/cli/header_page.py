@@ -27,6 +27,7 @@ from luksmeta.model import (
     Pbkdf2Digest,
     Segment,
     Token,
+    why_served,
 )
 from luksmeta.sizes import format_size
 
@@ -83,8 +84,11 @@ def _summary(header: Header) -> _Lines:
             "Header copies",
             "\n".join(_copy(copy, header.loaded.record.hdr_size) for copy in header.copies),
         )
+        if any(copy.problem for copy in header.copies):
+            reason = why_served(header.copies, header.served_by)
+            yield "Served by", f"the {header.served_by} copy: {reason}"
     yield "Keyslots area", _keyslots_area(header)
-    yield "Free keyslots", _ranges(set(header.keyslot_ids) - set(metadata.keyslots)) or "(none)"
+    yield "Free keyslots", _ranges(set(header.keyslot_ids) - header.taken_keyslots) or "(none)"
     if isinstance(header, Luks2Header):
         yield "Flags", ", ".join(metadata.config.flags) or "(none)"
         yield "Requirements", ", ".join(metadata.config.requirements) or "(none)"

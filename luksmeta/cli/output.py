@@ -15,6 +15,7 @@ import click
 
 from luksmeta.errors import (
     ChecksumError,
+    HeaderError,
     KeyslotsAreaFullError,
     LuksError,
     NotLuksError,
@@ -34,8 +35,14 @@ STANDARD_OUTPUT: Final = "standard output"
 
 # A kind of error, what its message must say for that, and what to do next; the first row counts.
 _HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
-    (NotLuksError, "", "if the header lies in another file, name it with --header"),
+    (
+        NotLuksError,
+        "",
+        "if the header lies in another file, name it with --header; repair --dry-run looks for "
+        "remains",
+    ),
     (ChecksumError, "", "restore-header can bring back a header backup"),
+    (HeaderError, "more)", "repair --dry-run lists them all"),
     (PassphraseError, "", "dump shows the keyslots; a key file's newline counts"),
     (KeyslotsAreaFullError, "", "remove-key or kill-slot makes room"),
     (RequirementError, "reencryption", "cryptsetup can finish or repair it"),

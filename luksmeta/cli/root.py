@@ -10,7 +10,7 @@ import click
 
 import luksmeta
 from luksmeta.cli import interrupts, output, progress
-from luksmeta.errors import LuksError
+from luksmeta.errors import HeaderError, LuksError
 
 WRONG_ARGUMENTS: Final = 1
 
@@ -24,6 +24,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.keyslots": ("add-key", "change-key", "convert-key", "remove-key", "kill-slot"),
     "luksmeta.cli.settings": ("config", "volume-key"),
     "luksmeta.cli.backups": ("backup-header", "restore-header", "erase"),
+    "luksmeta.cli.repair": ("repair",),
     "luksmeta.cli.benchmark": ("benchmark",),
     "luksmeta.cli.completion": ("completion",),
 }
@@ -114,6 +115,7 @@ def run(arguments: list[str]) -> int:
         output.error(text[:1].lower() + text[1:], hint=_usage(error))
         return WRONG_ARGUMENTS
     except LuksError as error:
+        _log_violations(error)
         output.error(str(error), hint=output.hint(error))
         return error.exit_status
     except ValueError as error:
@@ -126,6 +128,12 @@ def run(arguments: list[str]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         output.error(f"{name}{(error.strerror or str(error)).lower()}")
         return 2 if isinstance(error, PermissionError) else 4
+
+
+def _log_violations(error: LuksError) -> None:
+    """Every broken rule, of which the error's line has only the first."""
+    for violation in error.violations if isinstance(error, HeaderError) else ():
+        output.log(f"{violation.severity}: {violation.rule}: {violation}")
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:

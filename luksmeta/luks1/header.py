@@ -5,22 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from luksmeta.binary import c_bytes, c_string, c_text
+from luksmeta.binary import c_bytes, c_text
 from luksmeta.errors import (
-    AlgorithmError,
     HeaderError,
     NotLuksError,
     UnsupportedError,
     VersionError,
 )
 from luksmeta.extents import Extent, align_up
-from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Pbkdf2
-from luksmeta.luks1.keyslot_table import checked_areas
 from luksmeta.luks1.partition_header import (
     ACTIVE,
     INACTIVE,
-    KEY_SIZE_MAX,
     KEYSLOT_COUNT,
     MAGIC,
     SIZE,
@@ -31,6 +27,7 @@ from luksmeta.luks1.partition_header import (
     area_offset,
     area_size,
 )
+from luksmeta.luks1.validation import Table, check
 from luksmeta.model import (
     DYNAMIC,
     SECTOR_SIZE,
@@ -62,8 +59,8 @@ class Luks1Header:
     def read(cls, storage: Storage) -> Self:
         """The header at the start of ``storage``.
 
-        Raises NotLuksError, VersionError, or HeaderError for one that cryptsetup refuses too
-        (lib/luks1/keymanage.c LUKS_check_keyslots, _check_and_convert_hdr).
+        Raises NotLuksError, VersionError, or MetadataError, which has all violations, for one
+        that cryptsetup refuses too.
         """
         if storage.size < SIZE:
             raise NotLuksError(f"{storage.name}: {storage.size} bytes, a LUKS1 header has {SIZE}")
@@ -76,7 +73,7 @@ class Luks1Header:
                 version=record.version,
                 offset=6,
             )
-        header = cls(record, _to_metadata(record))
+        header = cls.of(record)
         end = header.metadata.keyslots_area.end
         if storage.size < end:
             raise HeaderError(
@@ -84,6 +81,12 @@ class Luks1Header:
                 f"{storage.size:#x}"
             )
         return header
+
+    @classmethod
+    def of(cls, record: PartitionHeader) -> Self:
+        """The header of these fields; MetadataError for a record that breaks a rule."""
+        check(record)
+        return cls(record, _to_metadata(record))
 
     @classmethod
     def create(
@@ -122,7 +125,7 @@ class Luks1Header:
             uuid=c_bytes(uuid, 40, "uuid"),
             keyslots=b"",
         ).with_keyslot_records(tuple(empty))
-        return cls(record, _to_metadata(record))
+        return cls.of(record)
 
     @property
     def copies(self) -> tuple[CopyState, ...]:
@@ -130,9 +133,20 @@ class Luks1Header:
         return (CopyState(copy=HeaderCopy.PRIMARY, offset=0),)
 
     @property
+    def served_by(self) -> HeaderCopy:
+        """The only copy."""
+        return HeaderCopy.PRIMARY
+
+    @property
     def keyslot_ids(self) -> range:
         """0 to 7."""
         return range(KEYSLOT_COUNT)
+
+    @property
+    def taken_keyslots(self) -> frozenset[int]:
+        """Those that are in use, and those whose state is neither: a key may still be in there."""
+        entries = enumerate(self.record.keyslot_records())
+        return frozenset(number for number, entry in entries if entry.active != INACTIVE)
 
     @property
     def backup_size(self) -> int:
@@ -171,17 +185,10 @@ class Luks1Header:
 
 def _to_metadata(record: PartitionHeader) -> Metadata:
     key_size = record.key_bytes
-    if not 0 < key_size <= KEY_SIZE_MAX:
-        raise HeaderError(
-            f"partition header: a key of {key_size} bytes, 1 to {KEY_SIZE_MAX} are possible",
-            offset=108,
-        )
-    cipher_name = c_string(record.cipher_name, "cipher name", offset=8)
-    cipher_mode = c_string(record.cipher_mode, "cipher mode", offset=40)
+    cipher_name, cipher_mode = c_text(record.cipher_name), c_text(record.cipher_mode)
     encryption = f"{cipher_name}-{cipher_mode}" if cipher_mode else cipher_name
-    hash_name = c_string(record.hash_spec, "hash", offset=72)
-    _check_hash(hash_name, len(record.mk_digest))
-    areas = checked_areas(record)
+    hash_name = c_text(record.hash_spec)
+    areas = Table.of(record).areas
     keyslots = {
         keyslot_id: _to_keyslot(entry, areas[keyslot_id], encryption, hash_name, key_size)
         for keyslot_id, entry in enumerate(record.keyslot_records())
@@ -214,20 +221,6 @@ def _to_metadata(record: PartitionHeader) -> Metadata:
     )
 
 
-def _check_hash(hash_name: str, digest_size: int) -> None:
-    """Refuse a hash that is too short; one that is not to be had is missed when it is used."""
-    try:
-        hash_size = hashes.get(hash_name).digest_size
-    except AlgorithmError:
-        return
-    if hash_size < digest_size:
-        raise HeaderError(
-            f"partition header: hash {hash_name} has {hash_size} bytes, the volume key's digest "
-            f"{digest_size}",
-            offset=72,
-        )
-
-
 def _to_keyslot(
     entry: KeyslotRecord, area: Extent, encryption: str, hash_name: str, key_size: int
 ) -> Keyslot:
@@ -242,6 +235,8 @@ def _to_keyslot(
 
 def _keyslot_record(old: KeyslotRecord, keyslot: AnyKeyslot | None) -> KeyslotRecord:
     """The table entry for a keyslot; an unused one keeps its place and its stripes."""
+    if keyslot is None and not old.is_active:
+        return old
     if not isinstance(keyslot, Keyslot) or not isinstance(keyslot.kdf, Pbkdf2):
         return replace(old, active=INACTIVE, iterations=0, salt=bytes(32))
     return KeyslotRecord(

@@ -25,29 +25,21 @@ from luksmeta.luks2.binary_header import (
     SALT_SIZE,
     VERSION,
     BinaryHeader,
-    check_checksum,
-    with_checksum,
 )
-from luksmeta.luks2.json_area import to_document, to_metadata
-from luksmeta.luks2.json_text import dump_json, parse_json_area
+from luksmeta.luks2.header_copy import (
+    LoadedCopy,
+    check_document,
+    copy_bytes,
+    copy_offset,
+    load_copy,
+    metadata_of,
+)
+from luksmeta.luks2.json_area import to_document
+from luksmeta.luks2.json_text import dump_json
 from luksmeta.luks2.limits import AREA_ALIGNMENT, BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
-from luksmeta.luks2.validation import repair_known_faults, validate
-from luksmeta.model import STRIPES, CopyState, HeaderCopy, JsonObject, Metadata
+from luksmeta.model import STRIPES, CopyCondition, CopyState, HeaderCopy, JsonObject, Metadata
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Step, Write
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedCopy:
-    """One copy that passed every check.
-
-    ``document`` is the JSON area as it lies there; ``metadata`` means it without known faults.
-    """
-
-    copy: HeaderCopy
-    record: BinaryHeader
-    document: JsonObject = field(repr=False)
-    metadata: Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +62,7 @@ class Luks2Header:
         equal. When the primary is damaged, the secondary is looked for at all its legal offsets.
         Raises NotLuksError when there is no trace of a copy, else what is wrong with the primary.
         """
-        primary = _try_copy(storage, HeaderCopy.PRIMARY, 0)
+        primary = try_copy(storage, HeaderCopy.PRIMARY, 0)
         secondary = _find_secondary(storage, primary)
         good = [each for each in (primary, secondary) if isinstance(each, LoadedCopy)]
         if not good:
@@ -102,7 +94,7 @@ class Luks2Header:
             hdr_offset=0,
             csum=b"",
         )
-        empty = LoadedCopy(HeaderCopy.PRIMARY, record, {}, metadata)
+        empty = LoadedCopy(HeaderCopy.PRIMARY, record, b"", {}, metadata)
         return cls(empty, (), {}).updated(metadata)
 
     @property
@@ -114,6 +106,11 @@ class Luks2Header:
     def document(self) -> JsonObject:
         """The JSON document as it stands."""
         return self.loaded.document
+
+    @property
+    def served_by(self) -> HeaderCopy:
+        """The copy that is believed."""
+        return self.loaded.copy
 
     @property
     def seqid(self) -> int:
@@ -129,6 +126,11 @@ class Luks2Header:
     def keyslot_ids(self) -> range:
         """0 to 31."""
         return range(KEYSLOTS_MAX)
+
+    @property
+    def taken_keyslots(self) -> frozenset[int]:
+        """Those that are there."""
+        return frozenset(self.metadata.keyslots)
 
     @property
     def backup_size(self) -> int:
@@ -166,14 +168,11 @@ class Luks2Header:
             subsystem=c_bytes(metadata.subsystem, 48, "subsystem"),
         )
         document = to_document(metadata)
-        _check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
+        check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
+        json_area = dump_json(document, record.hdr_size - BINARY_HEADER_SIZE)
         salts = {copy: self.salts.get(copy) or os.urandom(SALT_SIZE) for copy in HeaderCopy}
-        states = tuple(
-            CopyState(copy=copy, offset=_copy_offset(copy, record.hdr_size), seqid=record.seqid)
-            for copy in HeaderCopy
-        )
-        data = _copy_bytes(record, document, HeaderCopy.PRIMARY, salts)
-        written = _metadata_of(record, document)
+        data = copy_bytes(record, json_area, HeaderCopy.PRIMARY, salts[HeaderCopy.PRIMARY])
+        written = metadata_of(record, document)
         if written != metadata:
             raise MetadataError("header: it would not read back as what was to be written")
         return replace(
@@ -181,26 +180,39 @@ class Luks2Header:
             loaded=LoadedCopy(
                 HeaderCopy.PRIMARY,
                 BinaryHeader.from_bytes(data[:BINARY_HEADER_SIZE]),
+                json_area,
                 document,
                 written,
             ),
-            copies=states,
+            copies=_good_copies(record),
             salts=salts,
             write_order=_unsound_first(self.copies),
         )
 
-    def steps(self) -> tuple[Step, ...]:
-        """One copy, a barrier, the other, a barrier: at every moment one of them is whole."""
-        record, document = self.loaded.record, self.loaded.document
-        first, second = (
-            Write(
-                _copy_offset(copy, record.hdr_size),
-                _copy_bytes(record, document, copy, self.salts),
-                f"{copy} header, seqid {record.seqid}",
-            )
-            for copy in self.write_order
+    def restored(self) -> Self:
+        """The same header with both copies good: what was not is written anew, nothing else.
+
+        The believed copy's JSON area and seqid, and a salt of its own (lib/luks2/
+        luks2_disk_metadata.c hdr_write_disk recovers so).
+        """
+        unsound = tuple(state.copy for state in self.copies if state.problem)
+        fresh = {copy: os.urandom(SALT_SIZE) for copy in unsound}
+        return replace(
+            self,
+            copies=_good_copies(self.loaded.record),
+            salts={**self.salts, **fresh},
+            write_order=unsound,
         )
-        return (first, Barrier(), second, Barrier())
+
+    def steps(self) -> tuple[Step, ...]:
+        """Each copy to be written, and a barrier: at every moment one of both is whole."""
+        record, json_area = self.loaded.record, self.loaded.json_area
+        steps: list[Step] = []
+        for copy in self.write_order:
+            data = copy_bytes(record, json_area, copy, self.salts[copy])
+            offset = copy_offset(copy, record.hdr_size)
+            steps += (Write(offset, data, f"{copy} header, seqid {record.seqid}"), Barrier())
+        return tuple(steps)
 
     def is_current(self, storage: Storage) -> bool:
         """Whether the device's believed copy is this one, to the checksum."""
@@ -213,66 +225,19 @@ def _unsound_first(states: tuple[CopyState, ...]) -> tuple[HeaderCopy, ...]:
     return tuple(sorted(HeaderCopy, key=lambda copy: copy not in unsound))
 
 
-def _copy_offset(copy: HeaderCopy, hdr_size: int) -> int:
-    return 0 if copy is HeaderCopy.PRIMARY else hdr_size
-
-
-def _copy_bytes(
-    record: BinaryHeader, document: JsonObject, copy: HeaderCopy, salts: dict[HeaderCopy, bytes]
-) -> bytes:
-    record = replace(
-        record,
-        magic=MAGIC[copy],
-        salt=salts[copy],
-        hdr_offset=_copy_offset(copy, record.hdr_size),
-        csum=b"\0" * 64,
-    )
-    return with_checksum(record, dump_json(document, record.hdr_size - BINARY_HEADER_SIZE))
-
-
-def _load_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy:
-    """The copy at ``offset``; a LuksError says what is wrong with it."""
-    if storage.size < offset + BINARY_HEADER_SIZE:
-        raise NotLuksError(f"{copy} header: {storage.name} ends at {storage.size:#x}, before it")
-    header = storage.read_at(offset, BINARY_HEADER_SIZE)
-    record = BinaryHeader.from_bytes(header)
-    record.check_place(copy, offset)
-    if storage.size < offset + record.hdr_size:
-        raise HeaderError(
-            f"{copy} header: ends at {offset + record.hdr_size:#x}, the device at "
-            f"{storage.size:#x}",
-            offset=offset,
-            copy=copy,
-        )
-    json_area = storage.read_at(offset + BINARY_HEADER_SIZE, record.hdr_size - BINARY_HEADER_SIZE)
-    check_checksum(copy, header, json_area)
-    document = parse_json_area(json_area)
-    sound = repair_known_faults(document)
-    _check_document(sound, record.hdr_size, copy)
-    return LoadedCopy(copy, record, document, _metadata_of(record, sound))
-
-
-def _metadata_of(record: BinaryHeader, document: JsonObject) -> Metadata:
-    return to_metadata(
-        document,
-        uuid=c_text(record.uuid),
-        label=c_text(record.label),
-        subsystem=c_text(record.subsystem),
+def _good_copies(record: BinaryHeader) -> tuple[CopyState, ...]:
+    return tuple(
+        CopyState(copy=copy, offset=copy_offset(copy, record.hdr_size), seqid=record.seqid)
+        for copy in HeaderCopy
     )
 
 
-def _check_document(document: JsonObject, hdr_size: int, copy: HeaderCopy) -> None:
-    violations = validate(document, hdr_size)
-    if violations:
-        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-        raise MetadataError(
-            f"{copy} header: {violations[0]}{more}", violations=violations, copy=copy
-        )
-
-
-def _try_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy | LuksError:
+def try_copy(
+    storage: Storage, copy: HeaderCopy, offset: int, *, magic_is_lost: bool = False
+) -> LoadedCopy | LuksError:
+    """The copy at ``offset`` (:func:`load_copy`), or what is wrong with it."""
     try:
-        return _load_copy(storage, copy, offset)
+        return load_copy(storage, copy, offset, magic_is_lost=magic_is_lost)
     except (HeaderError, NotLuksError, StorageError) as error:
         return error
 
@@ -280,10 +245,10 @@ def _try_copy(storage: Storage, copy: HeaderCopy, offset: int) -> LoadedCopy | L
 def _find_secondary(storage: Storage, primary: LoadedCopy | LuksError) -> LoadedCopy | LuksError:
     """The secondary where the primary says it is, else the first one at a legal offset."""
     if isinstance(primary, LoadedCopy):
-        return _try_copy(storage, HeaderCopy.SECONDARY, primary.record.hdr_size)
+        return try_copy(storage, HeaderCopy.SECONDARY, primary.record.hdr_size)
     found: LuksError = NotLuksError("secondary header: no magic at any legal offset")
     for offset in HDR_SIZES:
-        tried = _try_copy(storage, HeaderCopy.SECONDARY, offset)
+        tried = try_copy(storage, HeaderCopy.SECONDARY, offset)
         if isinstance(tried, LoadedCopy):
             return tried
         if not isinstance(tried, NotLuksError):
@@ -311,22 +276,37 @@ def _copy_states(
     chosen: LoadedCopy, primary: LoadedCopy | LuksError, secondary: LoadedCopy | LuksError
 ) -> tuple[CopyState, ...]:
     found = {HeaderCopy.PRIMARY: primary, HeaderCopy.SECONDARY: secondary}
-    return tuple(
-        CopyState(
-            copy=copy,
-            offset=_copy_offset(copy, chosen.record.hdr_size),
-            seqid=loaded.record.seqid if isinstance(loaded, LoadedCopy) else None,
-            problem=_problem(loaded, chosen),
-        )
-        for copy, loaded in found.items()
+    return tuple(_copy_state(copy, loaded, chosen) for copy, loaded in found.items())
+
+
+def _copy_state(copy: HeaderCopy, loaded: LoadedCopy | LuksError, chosen: LoadedCopy) -> CopyState:
+    seqid = None if isinstance(loaded, LuksError) else loaded.record.seqid
+    condition, problem = _condition(loaded, chosen)
+    return CopyState(
+        copy=copy,
+        offset=copy_offset(copy, chosen.record.hdr_size),
+        seqid=seqid,
+        condition=condition,
+        problem=problem,
     )
 
 
-def _problem(loaded: LoadedCopy | LuksError, chosen: LoadedCopy) -> str | None:
+def _said_by(copy: LoadedCopy) -> tuple[object, ...]:
+    record = copy.record
+    return copy.document, *map(c_text, (record.uuid, record.label, record.subsystem))
+
+
+def _condition(
+    loaded: LoadedCopy | LuksError, chosen: LoadedCopy
+) -> tuple[CopyCondition, str | None]:
+    if isinstance(loaded, NotLuksError):
+        return CopyCondition.MISSING, str(loaded)
     if isinstance(loaded, LuksError):
-        return str(loaded)
-    if loaded.record.seqid < chosen.record.seqid:
-        return f"obsolete: seqid {loaded.record.seqid}, the other copy has {chosen.record.seqid}"
-    if loaded.document != chosen.document:
-        return f"differs from the other copy at the same seqid {chosen.record.seqid}"
-    return None
+        return CopyCondition.DAMAGED, str(loaded)
+    seqid, believed = loaded.record.seqid, chosen.record.seqid
+    if seqid < believed:
+        text = f"obsolete: seqid {seqid}, the other copy has {believed}"
+        return CopyCondition.OBSOLETE, text
+    if _said_by(loaded) != _said_by(chosen):
+        return CopyCondition.DIFFERENT, f"differs from the other copy at the same seqid {believed}"
+    return CopyCondition.GOOD, None

@@ -15,7 +15,7 @@ from luksmeta.errors import AlgorithmError
 from luksmeta.extents import Extent
 from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
-from luksmeta.luks2.limits import BINARY_HEADER_SIZE, DIGEST_SIZE_MIN
+from luksmeta.luks2.limits import BINARY_HEADER_SIZE, DIGEST_SIZE_MIN, KEY_SALT_SIZE
 from luksmeta.model import (
     DYNAMIC,
     AntiForensic,
@@ -43,7 +43,6 @@ from luksmeta.model import (
 
 _Record = TypeVar("_Record")
 _TOP_LEVEL = ("keyslots", "tokens", "segments", "digests", "config")  # in the order of a new header
-_SALT_SIZE = 32
 _DIGEST_SIZE_MAX = 64
 
 # A document that passed validation has these members with these types; mypy cannot know that.
@@ -63,7 +62,7 @@ def to_metadata(document: _Valid, *, uuid: str, label: str, subsystem: str) -> M
         keyslots=_records(document, "keyslots", _to_keyslot),
         tokens=_records(document, "tokens", _to_token),
         segments=_records(document, "segments", _to_segment),
-        digests=_records(document, "digests", _to_digest),
+        digests=_records(document, "digests", to_digest),
         config=_to_config(config),
         as_read=document,
     )
@@ -75,7 +74,7 @@ def to_document(metadata: Metadata) -> JsonObject:
         "keyslots": _documents(metadata.keyslots, _to_keyslot, _keyslot_members),
         "tokens": _documents(metadata.tokens, _to_token, _token_members),
         "segments": _documents(metadata.segments, _to_segment, _segment_members),
-        "digests": _documents(metadata.digests, _to_digest, _digest_members),
+        "digests": _documents(metadata.digests, to_digest, _digest_members),
         "config": _config_members(metadata),
     }
     return _merge(metadata.as_read, objects, _TOP_LEVEL)
@@ -109,7 +108,7 @@ def _to_keyslot(members: _Valid) -> AnyKeyslot:
     return Keyslot(
         key_size=members["key_size"],
         kdf=_to_kdf(members["kdf"]),
-        salt=_from_base64(members["kdf"].get("salt")),
+        salt=from_base64(members["kdf"].get("salt")),
         af=AntiForensic(hash=members["af"]["hash"], stripes=members["af"]["stripes"]),
         area=RawArea(
             offset=int(area["offset"]),
@@ -167,16 +166,16 @@ def _to_segment(members: _Valid) -> Segment:
             )
 
 
-def _to_digest(members: _Valid) -> Digest:
+def to_digest(members: _Valid) -> Digest:
     """A digest whose parameters make no sense becomes a foreign one: it proves nothing."""
     keyslots, segments = _ids(members["keyslots"]), _ids(members["segments"])
-    salt, digest = _from_base64(members.get("salt")), _from_base64(members.get("digest"))
+    salt, digest = from_base64(members.get("salt")), from_base64(members.get("digest"))
     hash_name, iterations = members.get("hash"), members.get("iterations")
     if (
         members["type"] != Pbkdf2Digest.type
         or not isinstance(hash_name, str)
         or not isinstance(iterations, int)
-        or len(salt) != _SALT_SIZE
+        or len(salt) != KEY_SALT_SIZE
         or len(digest) not in _digest_sizes(hash_name)
     ):
         return ForeignDigest(
@@ -216,7 +215,7 @@ def _to_config(members: _Valid) -> Config:
     )
 
 
-def _from_base64(text: object) -> bytes:
+def from_base64(text: object) -> bytes:
     """The decoded bytes; none where the text is not base64, which shows at use."""
     try:
         return base64.b64decode(text, validate=True) if isinstance(text, str) else b""
@@ -303,7 +302,7 @@ def _area_members(area: RawArea, read: JsonObject) -> JsonObject:
 def _kdf_members(keyslot: Keyslot) -> JsonObject:
     """As it was read where that means the same: a salt that is no base64 is kept."""
     read: _Valid = _part(keyslot.as_read, "kdf")
-    if read and (_to_kdf(read), _from_base64(read.get("salt"))) == (keyslot.kdf, keyslot.salt):
+    if read and (_to_kdf(read), from_base64(read.get("salt"))) == (keyslot.kdf, keyslot.salt):
         return read
     salt = base64.b64encode(keyslot.salt).decode()
     match keyslot.kdf:

@@ -14,9 +14,22 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn, cast
 
-from luksmeta.errors import MetadataError
+from luksmeta.errors import MetadataError, Violation
 from luksmeta.luks2.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
 from luksmeta.model import JsonObject, JsonValue
+from luksmeta.rules import Statement
+
+_SOURCE: Final = "lib/luks2/luks2_disk_metadata.c"
+STATEMENTS: Final = (
+    Statement("json-start", "The JSON area starts with an opening brace.", _SOURCE),
+    Statement("json-end", "A zero byte ends the text within the area.", _SOURCE),
+    Statement("json-tail", "Zeroes alone follow the text.", _SOURCE),
+    Statement("json-values", "The text has at most JSON_VALUES_MAX values.", "limits.py"),
+    Statement("json-syntax", "The text is JSON.", _SOURCE),
+    Statement("json-object", "The text is one object.", _SOURCE),
+    Statement("json-depth", "At most 31 objects and arrays lie around a value.", "json-c"),
+)
+"""The rules that :func:`parse_json_area` holds an area to; it stops at the first."""
 
 _ESCAPES: Final = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept
@@ -51,9 +64,9 @@ def parse_json_area(area: bytes) -> JsonObject:
     _check_value_count(text)
     document = _parse(text)
     if not isinstance(document, dict):
-        raise MetadataError("json area: holds no JSON object")
+        raise _broken("json-object", "holds no JSON object")
     if _is_deeper(document, JSON_DEPTH_MAX):
-        raise MetadataError(f"json area: nested deeper than {JSON_DEPTH_MAX} levels")
+        raise _too_deep()
     return document
 
 
@@ -102,15 +115,15 @@ def _json_text(value: JsonValue) -> str:
 def _text_of(area: bytes) -> str:
     """The text before the zeroes, bytes that are no UTF-8 as surrogates."""
     if not area.startswith(b"{"):
-        raise MetadataError(f"json area: starts with {bytes(area[:1])!r}, not with '{{'")
+        raise _broken("json-start", f"starts with {bytes(area[:1])!r}, not with '{{'", area[:8])
     end = area.find(b"\0")
     if end < 0:
-        raise MetadataError(f"json area: no zero byte ends the text in {len(area)} bytes")
+        raise _broken("json-end", f"no zero byte ends the text in {len(area)} bytes")
     rest = len(area[end:].lstrip(b"\0"))
     if rest:
-        raise MetadataError(
-            f"json area: text ends at {end:#x}, other bytes follow at {len(area) - rest:#x}"
-        )
+        at = len(area) - rest
+        fault = f"text ends at {end:#x}, other bytes follow at {at:#x}"
+        raise _broken("json-tail", fault, area[at : at + 8])
     return bytes(area[:end]).decode("utf-8", "surrogateescape")
 
 
@@ -121,9 +134,8 @@ def _check_value_count(text: str) -> None:
     """
     most = sum(map(text.count, ",[{"))
     if most > JSON_VALUES_MAX:
-        raise MetadataError(
-            f"json area: {most} commas and opening brackets, at most {JSON_VALUES_MAX} are read"
-        )
+        fault = f"{most} commas and opening brackets, at most {JSON_VALUES_MAX} are read"
+        raise _broken("json-values", fault)
 
 
 def _parse(text: str) -> JsonValue:
@@ -138,9 +150,9 @@ def _parse(text: str) -> JsonValue:
             ),
         )
     except RecursionError:
-        raise MetadataError(f"json area: nested deeper than {JSON_DEPTH_MAX} levels") from None
+        raise _too_deep() from None
     except ValueError as error:  # syntax, or an integer of thousands of digits
-        raise MetadataError(f"json area: no JSON text: {error}") from error
+        raise _broken("json-syntax", f"no JSON text: {error}") from error
 
 
 def _replace_lone_surrogate(escape: re.Match[str]) -> str:
@@ -157,6 +169,16 @@ def _finite_float(literal: str) -> LiteralFloat:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is no JSON value")
+
+
+def _too_deep() -> MetadataError:
+    return _broken("json-depth", f"nested deeper than {JSON_DEPTH_MAX} levels")
+
+
+def _broken(rule: str, fault: str, found: bytes | None = None) -> MetadataError:
+    text = f"json area: {fault}"
+    value = None if found is None else bytes(found).hex()
+    return MetadataError(text, violations=(Violation("json_area", rule, text, value),))
 
 
 def _is_deeper(document: JsonValue, limit: int) -> bool:

@@ -63,3 +63,28 @@ VIOLATIONS_MAX: Final = 1000
 
 DIGEST_SIZE_MIN: Final = 20
 """The digest size that goes with every hash (cryptsetup ``lib/luks2/luks2_digest_pbkdf2.c``)."""
+
+KEY_SALT_SIZE: Final = 32
+"""The salt of a KDF and of a digest (cryptsetup ``lib/luks1/luks.h`` LUKS_SALTSIZE)."""
+
+KNOWN_FLAGS: Final = (
+    "allow-discards",
+    "same-cpu-crypt",
+    "submit-from-crypt-cpus",
+    "no-journal",
+    "no-read-workqueue",
+    "no-write-workqueue",
+    "high_priority",
+)
+"""The persistent flags that cryptsetup 2.8 knows (``lib/luks2/luks2_json_metadata.c``)."""
+
+KNOWN_REQUIREMENTS: Final = (
+    "offline-reencrypt",
+    "online-reencrypt",
+    "online-reencrypt-v2",
+    "online-reencrypt-v3",
+    "inline-hw-tags",
+    "opal",
+    "opal-v2",
+)
+"""The mandatory requirements that it knows (the same file)."""

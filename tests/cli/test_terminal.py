@@ -247,3 +247,17 @@ def test_quick_work_shows_nothing_but_its_result(terminal: Start, image: Path) -
     status, seen = terminal("unlock", image).answer(PROMPT, typed(FIRST)).end()
     assert status == 0
     assert "\x1b" not in seen
+
+
+@pytest.mark.parametrize(("said", "status"), [("YES\n", 0), ("yes\n", 1)])
+def test_a_repair_shows_its_fields_before_it_asks(
+    said: str, status: int, image: Path, terminal: Callable[..., Terminal]
+) -> None:
+    with image.open("r+b") as file:
+        file.write(bytes(4096))
+    before = image.read_bytes()
+    ended, seen = terminal("repair", image).answer(YES, said).end()
+    assert ended == status
+    assert seen.index("object ") < seen.index("primary header  magic") < seen.index("Are you sure")
+    assert (image.read_bytes() == before) == (status != 0)
+    assert image.with_name("volume.img.before-repair").exists() == (status == 0)

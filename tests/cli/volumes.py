@@ -38,6 +38,7 @@ COMMANDS = (
     Command("unlock", FIRST_KEY),
     Command("read", (*FIRST_KEY, "-o", "{d}/plain"), has_json=False),
     Command("volume-key", (*FIRST_KEY, "-o", "{d}/volume-key")),
+    Command("repair"),
     Command("backup-header", ("-o", "{d}/new-backup")),
     Command("write", (*FIRST_KEY, "-i", "{d}/data"), writes=True),
     Command("add-key", NEW_KEY, writes=True),

@@ -15,6 +15,7 @@ from luksmeta.errors import (
     HeaderError,
     LuksError,
     NotLuksError,
+    PassphraseError,
     ResourceLimitError,
     VersionError,
 )
@@ -76,22 +77,22 @@ def version_little_endian(header: bytearray) -> None:
     header[6:8] = b"\1\0"
 
 
-@defect(HeaderError, "cipher name: no NUL within its 32 bytes", 8)
+@defect(AlgorithmError, "cipher aaa", at_unlock=True)
 def cipher_name_without_nul(header: bytearray) -> None:
     header[8:40] = b"a" * 32
 
 
-@defect(HeaderError, "cipher mode: no NUL within its 32 bytes", 40)
+@defect(AlgorithmError, "aes-xxx", at_unlock=True)
 def cipher_mode_without_nul(header: bytearray) -> None:
     header[40:72] = b"x" * 32
 
 
-@defect(HeaderError, "hash: no NUL within its 32 bytes", 72)
+@defect(AlgorithmError, "hash 'hhh", at_unlock=True)
 def hash_without_nul(header: bytearray) -> None:
     header[72:104] = b"h" * 32
 
 
-@defect(HeaderError, "cipher name: byte 0xe4 is not ASCII", 8)
+@defect(AlgorithmError, "es-xts-plain64': not a cipher specification", at_unlock=True)
 def cipher_name_not_ascii(header: bytearray) -> None:
     header[8] = 0xE4
 
@@ -122,12 +123,7 @@ def payload_within_the_last_area(header: bytearray) -> None:
     _put(header, 104, 0x100000 // 512)
 
 
-@defect(HeaderError, "keyslot 3: state 0x00000000 is neither active", _entry(3))
-def keyslot_state_zero(header: bytearray) -> None:
-    _put(header, _entry(3), 0)
-
-
-@defect(HeaderError, "keyslot 0: state 0x00ac71f4 is neither active", _entry(0))
+@defect(PassphraseError, "no keyslot is there to be tried", at_unlock=True)
 def keyslot_state_off_by_one(header: bytearray) -> None:
     _put(header, _entry(0), 0x00AC71F4)
 

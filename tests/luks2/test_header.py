@@ -17,17 +17,20 @@ from luksmeta import (
     MetadataError,
     NotLuksError,
     PassphraseError,
+    Severity,
     StorageError,
     VersionError,
 )
-from luksmeta.luks2.binary_header import BinaryHeader
+from luksmeta.luks2.binary_header import BinaryHeader, checksum
 from luksmeta.luks2.header import Luks2Header
+from luksmeta.luks2.header_copy import violations_of
 from luksmeta.luks2.json_text import dump_json
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import validate
 from luksmeta.model import HeaderCopy
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import FileStorage
+from luksmeta.write_plan import WritePlan
 from tests.builders import FIRST, SECOND, document_of, image, key_behind, memory, with_document
 from tests.corpus import Corpus
 from tests.disk_states import states
@@ -356,3 +359,41 @@ def test_no_repr_shows_salts_digests_or_documents() -> None:
     assert document["keyslots"]["0"]["kdf"]["salt"] not in shown
     assert "salt=" not in shown
     assert "csum=" not in shown.replace("csum_alg=", "")
+
+
+@pytest.mark.parametrize(
+    ("rule", "offset", "data"),
+    [
+        ("binary-padding", 300, b"\1"),
+        ("binary-terminated", 24, b"x" * 48),
+        ("binary-uuid", 168, b"x"),
+        ("binary-csum-alg-usual", 72, b"sha512"),
+    ],
+)
+def test_an_odd_binary_header_is_taken_and_warned_of(rule: str, offset: int, data: bytes) -> None:
+    disk = bytearray(image("luks2"))
+    disk[offset : offset + len(data)] = data
+    header, area = bytes(disk[:BINARY_HEADER_SIZE]), bytes(disk[BINARY_HEADER_SIZE:HDR_SIZE])
+    algorithm = "sha512" if rule == "binary-csum-alg-usual" else "sha256"
+    disk[448:512] = checksum(algorithm, header, area).ljust(64, b"\0")
+    storage = UntouchedStorage(disk)
+    assert Luks2Header.read(storage).loaded.copy is PRIMARY
+    assert [(each.rule, each.severity) for each in violations_of(storage, PRIMARY, 0)] == [
+        (rule, Severity.WARNING)
+    ]
+
+
+@pytest.mark.parametrize("copy", HeaderCopy)
+@pytest.mark.parametrize("name", _DAMAGES)
+def test_a_restored_header_has_both_copies_good_and_the_same_seqid(
+    name: str, copy: HeaderCopy
+) -> None:
+    damaged = _damaged(name, copy)
+    restored = Luks2Header.read(MemoryStorage(damaged)).restored()
+    assert restored.write_order == (copy,)
+    plan = WritePlan.of("restore", restored.steps())
+    storage = MemoryStorage(damaged)
+    plan.apply(storage)
+    assert _problems(Luks2Header.read(storage)) == {PRIMARY: None, SECONDARY: None}
+    for _, state in states(damaged, [plan]):
+        assert Luks2Header.read(MemoryStorage(state)).seqid == 3

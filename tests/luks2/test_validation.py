@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import struct
 import tracemalloc
 from collections import Counter
@@ -15,10 +16,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luksmeta.errors import MetadataError
+from luksmeta.errors import MetadataError, Severity
 from luksmeta.luks2.json_text import parse_json_area
-from luksmeta.luks2.limits import HDR_SIZES, JSON_VALUES_MAX, OBJECTS_MAX, VIOLATIONS_MAX
-from luksmeta.luks2.validation import repair_known_faults, rule_names, validate
+from luksmeta.luks2.limits import (
+    HDR_SIZES,
+    JSON_VALUES_MAX,
+    KNOWN_REQUIREMENTS,
+    OBJECTS_MAX,
+    VIOLATIONS_MAX,
+)
+from luksmeta.luks2.validation import (
+    repair_known_faults,
+    rule_names,
+    statements,
+    validate,
+    warnings,
+)
+from luksmeta.requirements import is_known
+from luksmeta.rules import excerpt
 from tests.corpus import Corpus, CorpusImage, corpus_images
 from tests.defects.documents import (
     HDR_SIZE,
@@ -66,6 +81,39 @@ def test_most_defects_are_reported_once() -> None:
 @pytest.mark.parametrize("oddity", ODDITIES, ids=_id)
 def test_what_cryptsetup_accepts_breaks_no_rule(oddity: Oddity) -> None:
     assert validate(oddity.document(), HDR_SIZE) == ()
+
+
+@pytest.mark.parametrize("oddity", ODDITIES, ids=_id)
+def test_what_is_odd_is_warned_of_by_its_rules_alone(oddity: Oddity) -> None:
+    found = warnings(oddity.document(), HDR_SIZE)
+    assert {each.rule for each in found} == set(oddity.rules)
+    assert all(each.severity is Severity.WARNING for each in found)
+
+
+def test_every_warning_has_an_oddity_that_triggers_it() -> None:
+    assert rule_names(Severity.WARNING) == {rule for each in ODDITIES for rule in each.rules}
+
+
+def test_every_rule_is_stated_once_with_its_source() -> None:
+    names = [each.name for each in statements()]
+    assert len(names) == len(set(names))
+    assert all(each.states.endswith(".") and each.source for each in statements())
+
+
+def test_the_known_requirements_are_those_that_are_acted_on() -> None:
+    assert all(is_known(each) for each in KNOWN_REQUIREMENTS)
+    assert not is_known("unheard-of")
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=_id)
+def test_a_violation_has_the_value_that_lies_at_its_path(defect: Defect) -> None:
+    document = defect.document()
+    for violation in validate(document, HDR_SIZE):
+        value: Any = document
+        for name in violation.path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        assert violation.value == excerpt(value)
+        assert len(json.dumps(violation.value)) < 5000
 
 
 def test_a_segment_encrypted_by_the_drive_breaks_no_rule() -> None:
@@ -209,6 +257,7 @@ def test_no_mutation_of_a_good_document_makes_a_rule_crash(data: st.DataObject) 
             target = target[parent]
         target[name] = data.draw(_JSON | st.sampled_from(("0", "1", "luks2", "reencrypt", "-1")))
     validate(repair_known_faults(document), HDR_SIZE)
+    warnings(repair_known_faults(document), HDR_SIZE)
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,28 @@
 about how sound objects fit together. Ids must be canonical besides, a member called a number must
 be one to the last character, where cryptsetup trusts ``strtoull``, and numbers are bounded, of
 objects and of references: what cryptsetup takes beyond them nobody made in good faith.
+``oddities`` holds what is taken all the same: broken rules of severity ``warning``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Final
 
-from luksmeta.errors import Violation
+from luksmeta.errors import Severity, Violation
 from luksmeta.luks2.limits import VIOLATIONS_MAX
-from luksmeta.luks2.validation import config, keyslots, segments
+from luksmeta.luks2.validation import config, keyslots, oddities, segments
 from luksmeta.luks2.validation.repair import repair_known_faults
-from luksmeta.luks2.validation.view import View, crowded_sections, shape_rules
+from luksmeta.luks2.validation.view import View, crowded_sections, shape_rules, value_at
 from luksmeta.model import JsonObject
+from luksmeta.rules import Rule, Statement
 
-__all__ = ["RULES", "repair_known_faults", "rule_names", "validate"]
+__all__ = ["RULES", "repair_known_faults", "rule_names", "statements", "validate", "warnings"]
 
-RULES: Final = {**config.RULES, **segments.RULES, **keyslots.RULES}
-"""The rules about how objects fit together, by name."""
+RULES: Final = (*config.RULES, *segments.RULES, *keyslots.RULES)
+"""The rules about how objects fit together."""
 
 
 def validate(document: JsonObject, hdr_size: int) -> tuple[Violation, ...]:
@@ -36,13 +39,30 @@ def validate(document: JsonObject, hdr_size: int) -> tuple[Violation, ...]:
     return crowded or tuple(islice(_violations(View.of(document, hdr_size)), VIOLATIONS_MAX))
 
 
+def warnings(document: JsonObject, hdr_size: int) -> tuple[Violation, ...]:
+    """What is odd in the document without being refused, whatever else is wrong with it."""
+    if any(crowded_sections(document)):
+        return ()
+    return tuple(islice(_broken(oddities.RULES, View.of(document, hdr_size)), VIOLATIONS_MAX))
+
+
+def statements() -> tuple[Statement, ...]:
+    """Every rule that there is, by name: errors first, then warnings."""
+    told = {each.name: each for each in (*shape_rules(), *RULES, *oddities.RULES)}
+    return tuple(sorted(told.values(), key=lambda each: (each.severity, each.name)))
+
+
+def rule_names(severity: Severity = Severity.ERROR) -> frozenset[str]:
+    """The names of the rules of this severity."""
+    return frozenset(each.name for each in statements() if each.severity is severity)
+
+
 def _violations(view: View) -> Iterator[Violation]:
     yield from view.shape_violations
-    for name, rule in RULES.items():
-        for path, text in rule(view):
-            yield Violation(path, name, text)
+    yield from _broken(RULES, view)
 
 
-def rule_names() -> frozenset[str]:
-    """The name of every rule that :func:`validate` knows."""
-    return frozenset(shape_rules()) | frozenset(RULES)
+def _broken(rules: Iterable[Rule[View]], view: View) -> Iterator[Violation]:
+    at = partial(value_at, view.document)
+    for rule in rules:
+        yield from rule.violations(view, at)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Iterator
+from typing import Final
 
 from luksmeta.errors import MetadataError
 from luksmeta.extents import Extent
@@ -16,10 +16,7 @@ from luksmeta.luks2.limits import (
     KEYSLOTS_AREA_MAX,
 )
 from luksmeta.luks2.validation.view import Section, View, number, texts
-
-Finding: TypeAlias = tuple[str, str]
-"""The JSON path of a violation, and its text."""
-Rule: TypeAlias = Callable[[View], Iterator[Finding]]
+from luksmeta.rules import Finding, Rule
 
 _ONLINE_REENCRYPT: Final = re.compile(r"online-reencrypt(-v[0-9]+)?")
 _KNOWN_REENCRYPT: Final = ("online-reencrypt", "online-reencrypt-v2", "online-reencrypt-v3")
@@ -119,14 +116,61 @@ def _references(
                 yield f"{kind}s.{object_id}.{member}", text
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "config-json-size-legal": _legal_json_size,
-    "config-json-size-match": _same_json_size,
-    "document-size": _text_fits,
-    "config-keyslots-size-legal": _legal_keyslots_size,
-    "keyslots-area-end": _keyslots_before_data,
-    "requirements-reencrypt-once": _one_reencryption,
-    "token-keyslot": lambda v: _references(v.tokens, "token", "keyslots", v.keyslots),
-    "digest-keyslot": lambda v: _references(v.digests, "digest", "keyslots", v.keyslots),
-    "digest-segment": lambda v: _references(v.digests, "digest", "segments", v.segments),
-}
+_METADATA: Final = "lib/luks2/luks2_json_metadata.c"
+
+RULES: Final[tuple[Rule[View], ...]] = (
+    Rule(
+        "config-json-size-legal",
+        "json_size and 4096 together are one of the nine legal sizes of a header copy.",
+        f"{_METADATA} hdr_validate_config",
+        _legal_json_size,
+    ),
+    Rule(
+        "config-json-size-match",
+        "json_size is that of the binary header.",
+        f"{_METADATA} hdr_validate_json_size",
+        _same_json_size,
+    ),
+    Rule(
+        "document-size",
+        "The compact text is no longer than the JSON area.",
+        f"{_METADATA} hdr_validate_json_size",
+        _text_fits,
+    ),
+    Rule(
+        "config-keyslots-size-legal",
+        "keyslots_size is a multiple of 4096, at most 128 MiB.",
+        f"{_METADATA} hdr_validate_config",
+        _legal_keyslots_size,
+    ),
+    Rule(
+        "keyslots-area-end",
+        "The keyslots area ends at or before the first segment, unless the header is detached.",
+        f"{_METADATA} hdr_validate_config",
+        _keyslots_before_data,
+    ),
+    Rule(
+        "requirements-reencrypt-once",
+        "At most one requirement announces a reencryption.",
+        f"{_METADATA} hdr_validate_requirements",
+        _one_reencryption,
+    ),
+    Rule(
+        "token-keyslot",
+        "A token names keyslots that are there.",
+        f"{_METADATA} hdr_validate_tokens",
+        lambda v: _references(v.tokens, "token", "keyslots", v.keyslots),
+    ),
+    Rule(
+        "digest-keyslot",
+        "A digest names keyslots that are there.",
+        f"{_METADATA} hdr_validate_digests",
+        lambda v: _references(v.digests, "digest", "keyslots", v.keyslots),
+    ),
+    Rule(
+        "digest-segment",
+        "A digest names segments that are there.",
+        f"{_METADATA} hdr_validate_digests",
+        lambda v: _references(v.digests, "digest", "segments", v.segments),
+    ),
+)

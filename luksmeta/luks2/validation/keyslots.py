@@ -8,14 +8,13 @@ from typing import Final, cast
 
 from luksmeta.extents import Extent
 from luksmeta.luks2.validation.config import (
-    Finding,
-    Rule,
     announced_reencryptions,
     is_reencrypting,
     keyslots_area,
 )
 from luksmeta.luks2.validation.view import View, number, texts
 from luksmeta.model import JsonObject
+from luksmeta.rules import Finding, Rule
 
 
 def _areas(view: View) -> dict[int, Extent]:
@@ -104,12 +103,45 @@ def _one_reencrypt_keyslot(view: View) -> Iterator[Finding]:
         yield "keyslots", f"json area: {len(names)} keyslots are a reencrypt, 1 may"
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "area-begin": _behind_headers,
-    "area-end": _inside_keyslots_area,
-    "area-overlap": _apart,
-    "keyslot-digest": _one_digest,
-    "reencrypt-keyslot-missing": _reencrypt_keyslot_there,
-    "reencrypt-requirement-missing": _reencrypt_requirement_there,
-    "reencrypt-keyslot-once": _one_reencrypt_keyslot,
-}
+_AREAS: Final = "lib/luks2/luks2_json_metadata.c hdr_validate_areas"
+_KEYSLOTS: Final = "lib/luks2/luks2_keyslot.c LUKS2_keyslots_validate"
+
+RULES: Final[tuple[Rule[View], ...]] = (
+    Rule(
+        "area-begin",
+        "A keyslot's area begins behind both header copies.",
+        _AREAS,
+        _behind_headers,
+    ),
+    Rule(
+        "area-end",
+        "A keyslot's area ends within the keyslots area.",
+        _AREAS,
+        _inside_keyslots_area,
+    ),
+    Rule("area-overlap", "No two keyslots' areas share a byte.", _AREAS, _apart),
+    Rule(
+        "keyslot-digest",
+        "A keyslot of type luks2 is in exactly one digest.",
+        _KEYSLOTS,
+        _one_digest,
+    ),
+    Rule(
+        "reencrypt-keyslot-missing",
+        "A reencryption in progress has a keyslot that says how.",
+        _KEYSLOTS,
+        _reencrypt_keyslot_there,
+    ),
+    Rule(
+        "reencrypt-requirement-missing",
+        "A keyslot of a reencryption has a requirement that announces it.",
+        _KEYSLOTS,
+        _reencrypt_requirement_there,
+    ),
+    Rule(
+        "reencrypt-keyslot-once",
+        "At most one keyslot is that of a reencryption.",
+        _KEYSLOTS,
+        _one_reencrypt_keyslot,
+    ),
+)

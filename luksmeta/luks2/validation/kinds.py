@@ -100,6 +100,7 @@ def one_of(*allowed: str) -> Kind:
     def kind(value: JsonValue) -> str | None:
         return None if value in allowed else f"is not {names}"
 
+    kind.__doc__ = f"{names}."
     return kind
 
 
@@ -109,7 +110,14 @@ def exactly(number: int) -> Kind:
     def kind(value: JsonValue) -> str | None:
         return integer(value) or (None if value == number else f"is not {number}")
 
+    kind.__doc__ = f"{number}."
     return kind
+
+
+def described(kind: Kind) -> str:
+    """What a value of this kind is, in a sentence."""
+    text = (kind.__doc__ or "").partition("\n")[0]
+    return text[:1].lower() + text[1:]
 
 
 def _number(value: JsonValue) -> int:

@@ -5,13 +5,14 @@ Regular segments come first, numbered from 0; those flagged ``backup-…`` follo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
-from luksmeta.luks2.validation.config import Finding, Rule, is_reencrypting
+from luksmeta.luks2.validation.config import is_reencrypting
 from luksmeta.luks2.validation.kinds import UINT64_MAX
 from luksmeta.luks2.validation.view import View, number, texts
 from luksmeta.model import JsonObject
+from luksmeta.rules import Finding, Rule
 
 _HOT: Final = "in-reencryption"
 _BEYOND_ALL: Final = 1 << 65  # two numbers of 64 bits end below this
@@ -27,6 +28,16 @@ def _sound(view: View) -> dict[int, JsonObject]:
 
 def _regular(view: View) -> dict[int, JsonObject]:
     return {key: value for key, value in _sound(view).items() if not _is_backup(value)}
+
+
+def in_order(view: View) -> list[tuple[int, JsonObject]]:
+    """The sound regular segments, by id."""
+    return list(_regular(view).items())
+
+
+def is_hot(segment: JsonObject) -> bool:
+    """Whether the segment is being reencrypted."""
+    return _HOT in texts(segment, "flags")
 
 
 def _is_dynamic(segment: JsonObject) -> bool:
@@ -149,7 +160,7 @@ def _hot_like_final(view: View) -> Iterator[Finding]:
     if not is_reencrypting(view) or final is None:
         return
     for segment_id, segment in _regular(view).items():
-        if _HOT in texts(segment, "flags") and not _alike(segment, final):
+        if is_hot(segment) and not _alike(segment, final):
             text = f"segment {segment_id}: is in reencryption, unlike the backup-final segment"
             yield f"segments.{segment_id}", text
 
@@ -159,7 +170,7 @@ def _like_a_backup(view: View) -> Iterator[Finding]:
     if not is_reencrypting(view) or final is None or previous is None:
         return
     for segment_id, segment in _regular(view).items():
-        if _HOT in texts(segment, "flags") or _alike(segment, final) or _alike(segment, previous):
+        if is_hot(segment) or _alike(segment, final) or _alike(segment, previous):
             continue
         text = f"segment {segment_id}: is like neither backup-previous nor backup-final segment"
         yield f"segments.{segment_id}", text
@@ -171,18 +182,57 @@ def _alike(segment: JsonObject, other: JsonObject) -> bool:
     return all(segment[name] == other.get(name) for name in members)
 
 
-RULES: Final[Mapping[str, Rule]] = {
-    "segments-empty": _some,
-    "segments-gap": _without_gap,
-    "segments-backup-last": _backups_last,
-    "segments-backup-only": _some_regular,
-    "segment-dynamic-last": _dynamic_last,
-    "segment-end": _end_fits,
-    "segment-overlap": _apart,
-    "segment-whole-sectors": _whole_sectors,
-    "segment-digest": _has_digest,
-    "segment-locking-range": _inside_locking_range,
-    "reencrypt-backup-missing": _backups_there,
-    "reencrypt-hot-segment": _hot_like_final,
-    "reencrypt-segment": _like_a_backup,
-}
+_SEGMENTS: Final = "lib/luks2/luks2_json_metadata.c hdr_validate_segments"
+
+RULES: Final[tuple[Rule[View], ...]] = (
+    Rule("segments-empty", "There is a segment.", _SEGMENTS, _some),
+    Rule("segments-gap", "Segments are numbered from 0 without a gap.", _SEGMENTS, _without_gap),
+    Rule(
+        "segments-backup-last", "Backup segments follow the regular ones.", _SEGMENTS, _backups_last
+    ),
+    Rule("segments-backup-only", "Not every segment is a backup.", _SEGMENTS, _some_regular),
+    Rule(
+        "segment-dynamic-last",
+        "Only the last regular segment reaches to the end of its device.",
+        _SEGMENTS,
+        _dynamic_last,
+    ),
+    Rule(
+        "segment-end",
+        "Of several regular segments, each ends within 64 bits.",
+        _SEGMENTS,
+        _end_fits,
+    ),
+    Rule("segment-overlap", "No regular segment begins inside another.", _SEGMENTS, _apart),
+    Rule(
+        "segment-whole-sectors",
+        "An encrypted segment has whole sectors of its own size.",
+        _SEGMENTS,
+        _whole_sectors,
+    ),
+    Rule("segment-digest", "An encrypted segment is in a digest.", _SEGMENTS, _has_digest),
+    Rule(
+        "segment-locking-range",
+        "A segment that the drive encrypts is no larger than its locking range.",
+        _SEGMENTS,
+        _inside_locking_range,
+    ),
+    Rule(
+        "reencrypt-backup-missing",
+        "A reencryption in progress has both backup segments.",
+        _SEGMENTS,
+        _backups_there,
+    ),
+    Rule(
+        "reencrypt-hot-segment",
+        "A segment in reencryption is like the backup-final segment.",
+        _SEGMENTS,
+        _hot_like_final,
+    ),
+    Rule(
+        "reencrypt-segment",
+        "A segment beside it is like one of the two backup segments.",
+        _SEGMENTS,
+        _like_a_backup,
+    ),
+)

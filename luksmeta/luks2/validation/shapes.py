@@ -14,6 +14,7 @@ from luksmeta.errors import Violation
 from luksmeta.luks2.validation.kinds import (
     Kind,
     an_object,
+    described,
     exactly,
     integer,
     one_of,
@@ -29,6 +30,7 @@ from luksmeta.luks2.validation.kinds import (
     uint64,
 )
 from luksmeta.model import JsonObject
+from luksmeta.rules import Statement, excerpt
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Shape:
     members: Members
     variants: Mapping[str, Members] = field(default_factory=dict)
     closed: bool = False  # a known type has these members and no others
+    source: str = "lib/luks2/luks2_json_metadata.c"
 
     def members_of(self, value: JsonObject) -> Members:
         """The members that this object must and may have, by its type."""
@@ -64,15 +67,17 @@ class Shape:
         kind = value.get("type")
         return self.variants.get(kind) if isinstance(kind, str) else None
 
-    def rules(self) -> Iterator[str]:
-        """The names of all rules that :func:`faults` may report for this shape."""
+    def rules(self) -> Iterator[Statement]:
+        """Every rule that :func:`faults` may report for this shape; some come repeatedly."""
         for members in (self.members, *self.variants.values()):
             for name, member in members.items():
-                yield _rule(self, name)
+                states = f"Member {name} of {self.name}: {described(member.kind)}"
+                yield Statement(_rule(self, name), states, self.source)
                 if member.inner:
                     yield from member.inner.rules()
         if self.closed:
-            yield f"{self.name}-members"
+            states = f"A {self.name} of a known type has the members of that type and no others."
+            yield Statement(f"{self.name}-members", states, self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,8 @@ def faults(value: JsonObject, shape: Shape, place: Place) -> Iterator[Violation]
         else:
             fault = "is missing" if member.required else None
         if fault:
-            yield Violation(inside.path, _rule(shape, name), f"{inside.subject} {fault}")
+            what = f"{inside.subject} {fault}"
+            yield Violation(inside.path, _rule(shape, name), what, excerpt(value.get(name)))
         elif member.inner and name in value:
             yield from faults(cast("JsonObject", value[name]), member.inner, inside)
     if shape.closed and shape.knows(value):
@@ -108,7 +114,8 @@ def _surplus(value: JsonObject, shape: Shape, place: Place) -> Iterator[Violatio
     for name in sorted(value.keys() - shape.members_of(value).keys()):
         kind = value["type"]
         fault = f"{place.subject} has a member {name[:40]!r}, {kind} knows none"
-        yield Violation(f"{place.path}.{name}", f"{shape.name}-members", fault)
+        path = f"{place.path}.{name[:40]}"
+        yield Violation(path, f"{shape.name}-members", fault, excerpt(value[name]))
 
 
 def _rule(shape: Shape, member: str) -> str:
@@ -133,6 +140,7 @@ KDF: Final = Shape(
         "argon2id": _ARGON2,
     },
     closed=True,
+    source="lib/luks2/luks2_keyslot_luks2.c",
 )
 
 # Specification 3.2.4. Stripes other than 4000 pass: cryptsetup never looks at the number.

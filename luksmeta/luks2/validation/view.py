@@ -21,6 +21,7 @@ from luksmeta.luks2.limits import (
 )
 from luksmeta.luks2.validation.shapes import CONFIG, DOCUMENT, OBJECTS, Place, faults
 from luksmeta.model import JsonObject
+from luksmeta.rules import Statement, excerpt
 
 _ID: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 
@@ -96,19 +97,30 @@ def crowded_sections(document: JsonObject) -> Iterator[Violation]:
         objects = document.get(name)
         if isinstance(objects, Mapping) and len(objects) > OBJECTS_MAX:
             fault = f"json area: {name} section has {len(objects)} objects, {OBJECTS_MAX} may be"
-            yield Violation(name, f"{shape.name}-count", fault)
+            yield Violation(name, f"{shape.name}-count", fault, excerpt(objects))
 
 
-def object_rules() -> Iterator[str]:
-    """The names of the rules that hold for every numbered object as such."""
-    for shape in OBJECTS.values():
-        yield f"{shape.name}-count"
-        yield f"{shape.name}-id"
-        yield f"{shape.name}-object"
+def value_at(document: JsonObject, path: str) -> object:
+    """What lies at a path that a rule names; None where nothing does."""
+    value: object = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
-def shape_rules() -> Iterator[str]:
-    """The names of all rules about members."""
+def object_rules() -> Iterator[Statement]:
+    """The rules that hold for every numbered object as such."""
+    source = "lib/luks2/luks2_json_metadata.c"
+    for section, shape in OBJECTS.items():
+        count = f"The {section} section has at most {OBJECTS_MAX} objects."
+        yield Statement(f"{shape.name}-count", count, "luksmeta/luks2/limits.py OBJECTS_MAX")
+        states = f"The id of a {shape.name} is a decimal number within 0..{OBJECT_ID_MAX}."
+        yield Statement(f"{shape.name}-id", states, source)
+        yield Statement(f"{shape.name}-object", f"A {shape.name} is an object.", source)
+
+
+def shape_rules() -> Iterator[Statement]:
+    """All rules about members."""
     for shape in (DOCUMENT, CONFIG, *OBJECTS.values()):
         yield from shape.rules()
     yield from object_rules()
@@ -129,11 +141,12 @@ def _section(document: JsonObject, name: str, found: list[Violation]) -> Section
 
 def _object_faults(section: str, key: str, value: object) -> Iterator[Violation]:
     shape = OBJECTS[section]
-    path, subject = f"{section}.{key}", f"{shape.name} {key[:40]}:"
+    path, subject = f"{section}.{key[:40]}", f"{shape.name} {key[:40]}:"
     if not _ID.fullmatch(key) or int(key) > OBJECT_ID_MAX:
         fault = f"{subject} id is no decimal number within 0..{OBJECT_ID_MAX}"
-        yield Violation(path, f"{shape.name}-id", fault)
+        yield Violation(path, f"{shape.name}-id", fault, excerpt(value))
     elif not isinstance(value, Mapping):
-        yield Violation(path, f"{shape.name}-object", f"{subject} is no object")
+        fault = f"{subject} is no object"
+        yield Violation(path, f"{shape.name}-object", fault, excerpt(value))
     else:
         yield from faults(value, shape, Place(path, subject))

@@ -1,0 +1,237 @@
+"""One copy of a LUKS2 header: the checks that make it whole, and the bytes that it becomes.
+
+Source: LUKS2 specification 1.1.4, section 2; lib/luks2/luks2_disk_metadata.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from luksmeta.binary import c_text
+from luksmeta.errors import HeaderError, MetadataError, NotLuksError, Severity, Violation
+from luksmeta.luks2.binary_header import (
+    CHECKSUM_ALGORITHM,
+    CHECKSUM_STATEMENTS,
+    MAGIC,
+    PLACE_RULES,
+    BinaryHeader,
+    check_checksum,
+    with_checksum,
+)
+from luksmeta.luks2.json_area import to_metadata
+from luksmeta.luks2.json_text import STATEMENTS as JSON_STATEMENTS
+from luksmeta.luks2.json_text import parse_json_area
+from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
+from luksmeta.luks2.validation import repair_known_faults, validate, warnings
+from luksmeta.model import HeaderCopy, JsonObject, Metadata
+from luksmeta.rules import Finding, Rule, Statement, and_more, excerpt
+from luksmeta.storage import Storage
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCopy:
+    """One copy that passed every check.
+
+    ``json_area`` is the whole area as it lies there, ``document`` what its text says; ``metadata``
+    means that without known faults.
+    """
+
+    copy: HeaderCopy
+    record: BinaryHeader
+    json_area: bytes = field(repr=False)
+    document: JsonObject = field(repr=False)
+    metadata: Metadata
+
+    @property
+    def has_known_faults(self) -> bool:
+        """Whether the text says what an old cryptsetup should not have written."""
+        return self.document != repair_known_faults(self.document)
+
+
+def copy_offset(copy: HeaderCopy, hdr_size: int) -> int:
+    """Where a copy lies, in bytes."""
+    return 0 if copy is HeaderCopy.PRIMARY else hdr_size
+
+
+def copy_bytes(record: BinaryHeader, json_area: bytes, copy: HeaderCopy, salt: bytes) -> bytes:
+    """The bytes of a copy that says the same as ``record``, with the salt of its own."""
+    placed = replace(
+        record,
+        magic=MAGIC[copy],
+        salt=salt,
+        hdr_offset=copy_offset(copy, record.hdr_size),
+        csum=b"\0" * 64,
+    )
+    return with_checksum(placed, json_area)
+
+
+def load_copy(
+    storage: Storage, copy: HeaderCopy, offset: int, *, magic_is_lost: bool = False
+) -> LoadedCopy:
+    """The copy at ``offset``; a LuksError says what is wrong with it.
+
+    With ``magic_is_lost`` it is judged as if its magic were there: the checksum proves it then.
+    """
+    header = _read_header(storage, copy, offset, magic_is_lost)
+    record = BinaryHeader.from_bytes(header)
+    record.check_place(copy, offset)
+    json_area = _read_json_area(storage, copy, offset, record.hdr_size)
+    check_checksum(copy, header, json_area)
+    document = parse_json_area(json_area)
+    sound = repair_known_faults(document)
+    check_document(sound, record.hdr_size, copy)
+    return LoadedCopy(copy, record, json_area, document, metadata_of(record, sound))
+
+
+def violations_of(
+    storage: Storage, copy: HeaderCopy, offset: int, *, magic_is_lost: bool = False
+) -> tuple[Violation, ...]:
+    """Everything that is wrong or odd with a copy, also behind what makes it refused.
+
+    Raises NotLuksError where there is no copy, HeaderError for one that the device does not hold.
+    """
+    header = _read_header(storage, copy, offset, magic_is_lost)
+    return tuple(_everything(storage, copy, offset, header))
+
+
+def check_document(document: JsonObject, hdr_size: int, copy: HeaderCopy) -> None:
+    """Raise MetadataError, which has all violations, for a document that breaks a rule."""
+    violations = validate(document, hdr_size)
+    if violations:
+        raise MetadataError(
+            f"{copy} header: {violations[0]}{and_more(violations)}",
+            violations=violations,
+            copy=copy,
+        )
+
+
+def metadata_of(record: BinaryHeader, document: JsonObject) -> Metadata:
+    """What a sound document and the binary header's texts mean."""
+    return to_metadata(
+        document,
+        uuid=c_text(record.uuid),
+        label=c_text(record.label),
+        subsystem=c_text(record.subsystem),
+    )
+
+
+def statements() -> tuple[Statement, ...]:
+    """Every rule about the bytes of a copy; those about the document are of the validation."""
+    return (*PLACE_RULES, *CHECKSUM_STATEMENTS, *JSON_STATEMENTS, *_ODDITIES)
+
+
+def _read_header(storage: Storage, copy: HeaderCopy, offset: int, magic_is_lost: bool) -> bytes:
+    if storage.size < offset + BINARY_HEADER_SIZE:
+        raise NotLuksError(f"{copy} header: {storage.name} ends at {storage.size:#x}, before it")
+    header = storage.read_at(offset, BINARY_HEADER_SIZE)
+    magic = MAGIC[copy]
+    if magic_is_lost:
+        header = magic + header[len(magic) :]
+    if not header.startswith(magic):
+        raise NotLuksError(f"{copy} header: no magic at {offset:#x}")
+    return header
+
+
+def _read_json_area(storage: Storage, copy: HeaderCopy, offset: int, hdr_size: int) -> bytes:
+    if storage.size < offset + hdr_size:
+        raise HeaderError(
+            f"{copy} header: ends at {offset + hdr_size:#x}, the device at {storage.size:#x}",
+            offset=offset,
+            copy=copy,
+        )
+    return storage.read_at(offset + BINARY_HEADER_SIZE, hdr_size - BINARY_HEADER_SIZE)
+
+
+def _everything(
+    storage: Storage, copy: HeaderCopy, offset: int, header: bytes
+) -> Iterator[Violation]:
+    record = BinaryHeader.from_bytes(header)
+    placed = record.violations(copy, offset)
+    yield from placed
+    if record.hdr_size not in HDR_SIZES or any(each.path == "version" for each in placed):
+        return
+    json_area = _read_json_area(storage, copy, offset, record.hdr_size)
+    try:
+        check_checksum(copy, header, json_area)
+    except HeaderError as error:
+        yield from error.violations
+    yield from _about_document(json_area, record.hdr_size)
+    raw = _RawHeader(record, header)
+    for rule in _ODDITIES:
+        yield from rule.violations(raw, raw.value_at)
+
+
+def _about_document(json_area: bytes, hdr_size: int) -> Iterator[Violation]:
+    try:
+        document = parse_json_area(json_area)
+    except MetadataError as error:
+        yield from error.violations
+        return
+    sound = repair_known_faults(document)
+    if sound != document:
+        dropped = (each for each in validate(document, hdr_size) if each.rule == "kdf-members")
+        yield from (replace(each, severity=Severity.WARNING) for each in dropped)
+    yield from validate(sound, hdr_size)
+    yield from warnings(sound, hdr_size)
+
+
+# --- what is odd about a binary header, and taken ----------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _RawHeader:
+    record: BinaryHeader
+    data: bytes
+
+    def value_at(self, path: str) -> object:
+        value = getattr(self.record, path, None)
+        return excerpt(c_text(value)) if isinstance(value, bytes) else value
+
+
+def _padding(raw: _RawHeader) -> Iterator[Finding]:
+    same, given = raw.record.to_bytes(), raw.data
+    strange = [at for at in range(len(given)) if given[at] != same[at]]
+    if strange:
+        yield (
+            "padding",
+            f"bytes of padding that are not zero: {len(strange)}, from {strange[0]:#x} on",
+        )
+
+
+def _terminated(raw: _RawHeader) -> Iterator[Finding]:
+    for name in ("label", "uuid", "subsystem"):
+        data = getattr(raw.record, name)
+        if b"\0" not in data:
+            yield (
+                name,
+                f"{name} has no NUL within its {len(data)} bytes, and is cut before the last",
+            )
+
+
+def _is_uuid(raw: _RawHeader) -> Iterator[Finding]:
+    uuid = c_text(raw.record.uuid)
+    if not _UUID.fullmatch(uuid):
+        yield "uuid", f"uuid {uuid[:40]!r} is none"
+
+
+def _usual_checksum(raw: _RawHeader) -> Iterator[Finding]:
+    algorithm = c_text(raw.record.csum_alg)
+    if algorithm != CHECKSUM_ALGORITHM:
+        yield "csum_alg", f"checksum algorithm is {algorithm[:40]!r}, {CHECKSUM_ALGORITHM} is usual"
+
+
+_SPECIFICATION: Final = "specification 2.1"
+_ODDITIES: Final[tuple[Rule[_RawHeader], ...]] = tuple(
+    Rule(name, states, _SPECIFICATION, check, severity=Severity.WARNING)
+    for name, states, check in (
+        ("binary-padding", "The padding is zero.", _padding),
+        ("binary-terminated", "Label, UUID and subsystem end with a NUL.", _terminated),
+        ("binary-uuid", "The UUID is one.", _is_uuid),
+        ("binary-csum-alg-usual", "The checksum is SHA-256.", _usual_checksum),
+    )
+)
