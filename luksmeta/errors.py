@@ -137,6 +137,10 @@ class ResourceLimitError(LuksError):
         self.asked = asked
         self.limit = limit
 
+    def of(self, subject: str) -> ResourceLimitError:
+        """The same, said of ``subject``: the keyslot or digest whose KDF it is."""
+        return ResourceLimitError(f"{subject}: {self}", asked=self.asked, limit=self.limit)
+
 
 class KeyslotError(LuksError):
     """A request about a keyslot that makes no sense for this volume."""

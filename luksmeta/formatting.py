@@ -10,10 +10,11 @@ import uuid as uuids
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from luksmeta import key_management
+from luksmeta import digests, key_management
+from luksmeta.area_sizes import check_keyslots_size, check_metadata_size
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
-from luksmeta.kdf import calibrate, hashes
+from luksmeta.kdf import calibrate
 from luksmeta.kdf.pbkdf import Pbkdf, Pbkdf2
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks1.header import Luks1Header
@@ -21,7 +22,6 @@ from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import (
     AREA_ALIGNMENT,
-    DIGEST_SIZE_MIN,
     HDR_SIZES,
     KEYSLOTS_AREA_MAX,
 )
@@ -73,7 +73,7 @@ class FormatOptions:
     def __post_init__(self) -> None:
         if self.data_offset is not None:
             self._check_data_offset(self.data_offset)
-        self._check_hash()
+        digests.check_hash(self.hash)
         if self.uuid is not None:
             uuids.UUID(self.uuid)
         if self.type == "luks1":
@@ -87,19 +87,6 @@ class FormatOptions:
         largest = LUKS1_OFFSET_MAX if self.type == "luks1" else LUKS2_OFFSET_MAX
         if not 0 <= data_offset <= largest:
             raise ValueError(f"data offset {data_offset} is not between 0 and {largest} bytes")
-
-    def _check_hash(self) -> None:
-        """Refuse a hash that is too short for the volume key's digest.
-
-        cryptsetup takes one for LUKS2; but below 20 bytes it compares nothing, so that afterwards
-        any passphrase opens the volume, to noise (lib/luks2/luks2_digest_pbkdf2.c; tried: 2.6.1).
-        """
-        size = hashes.get(self.hash).digest_size
-        if size < DIGEST_SIZE_MIN:
-            raise ValueError(
-                f"hash {self.hash} has {size} bytes, a digest of the volume key needs "
-                f"{DIGEST_SIZE_MIN}"
-            )
 
     def _refuse_what_luks1_lacks(self) -> None:
         given = {
@@ -273,11 +260,7 @@ def _luks2_header(
 def _luks2_geometry(options: FormatOptions, place: Place) -> tuple[Extent, int]:
     """The keyslots area and the data offset (LUKS2_hdr_get_storage_params)."""
     metadata_size = HDR_SIZES[0] if options.metadata_size is None else options.metadata_size
-    if metadata_size not in HDR_SIZES:
-        raise ValueError(
-            f"metadata size {metadata_size}, legal are the powers of two from {HDR_SIZES[0]} to "
-            f"{HDR_SIZES[-1]}"
-        )
+    check_metadata_size(metadata_size)
     start = 2 * metadata_size
     end = options.data_offset or LUKS2_HEADER_SIZE
     if end < start + AREA_ALIGNMENT:
@@ -286,10 +269,7 @@ def _luks2_geometry(options: FormatOptions, place: Place) -> tuple[Extent, int]:
     if keyslots_size is None:
         keyslots_size = min(end - start, KEYSLOTS_AREA_MAX)
     keyslots_size = align_down(keyslots_size, AREA_ALIGNMENT)
-    if not 0 < keyslots_size <= KEYSLOTS_AREA_MAX:
-        raise ValueError(
-            f"keyslots size {keyslots_size}, from {AREA_ALIGNMENT} to {KEYSLOTS_AREA_MAX} are legal"
-        )
+    check_keyslots_size(keyslots_size)
     if options.data_offset:
         keyslots_size = min(keyslots_size, align_down(end - start, AREA_ALIGNMENT))
     default = align_up(start + keyslots_size, DATA_ALIGNMENT)

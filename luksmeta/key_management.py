@@ -18,6 +18,7 @@ from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2, check_new
 from luksmeta.model import (
     AntiForensic,
     CryptSegment,
+    Digest,
     Header,
     Keyslot,
     KeyslotPriority,
@@ -66,6 +67,14 @@ def free_keyslot_id(header: Header) -> int:
     raise KeyslotsAreaFullError(f"header: all {len(header.keyslot_ids)} keyslots are in use")
 
 
+def new_keyslot_id(header: Header, named: int | None) -> int:
+    """``named``, which must be free, or the lowest free id; KeyslotError, KeyslotsAreaFullError."""
+    if named is None:
+        return free_keyslot_id(header)
+    require_free(header, named)
+    return named
+
+
 def require_free(header: Header, keyslot_id: int) -> None:
     """Raise KeyslotError unless the id is legal and not in use."""
     if keyslot_id not in header.keyslot_ids:
@@ -85,14 +94,19 @@ def add(
     options: KeyslotOptions,
     *,
     tokens_of: int | None = None,
+    new_digest: Digest | None = None,
 ) -> HeaderChange:
     """A new keyslot for ``volume_key``, which belongs to the digest ``digest_id``.
 
-    It is assigned to every token that keyslot ``tokens_of`` is assigned to.
+    It is assigned to every token that keyslot ``tokens_of`` is assigned to; ``new_digest`` is the
+    digest itself where the header has none of this id yet.
     """
     area = header.place_area(keyslot_id, len(volume_key))
     keyslot = _new_keyslot(header.metadata, area, len(volume_key), options)
-    metadata = header.metadata.with_keyslot(keyslot_id, keyslot, digest_id)
+    metadata = header.metadata
+    if new_digest is not None:
+        metadata = replace(metadata, digests={**metadata.digests, digest_id: new_digest})
+    metadata = metadata.with_keyslot(keyslot_id, keyslot, digest_id)
     if tokens_of is not None:
         metadata = _with_tokens_copied(metadata, tokens_of, keyslot_id)
     material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)
@@ -199,7 +213,8 @@ def keyslot_encryption(metadata: Metadata, key_size: int) -> tuple[str, int]:
 def _new_keyslot(
     metadata: Metadata, area: Extent, key_size: int, options: KeyslotOptions
 ) -> Keyslot:
-    encryption, area_key_size = keyslot_encryption(metadata, key_size)
+    # An unbound key has its own size; the area's cipher has that of the data's key.
+    encryption, area_key_size = keyslot_encryption(metadata, metadata.volume_key_size or key_size)
     kdf = options.pbkdf or default_pbkdf(metadata)
     check_new(kdf)
     return Keyslot(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from luksmeta.errors import AlgorithmError, KeyslotError
+from luksmeta.errors import AlgorithmError, KeyslotError, ResourceLimitError
 from luksmeta.kdf import antiforensic, pbkdf
 from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import STRIPES, AnyKeyslot, ForeignKdf, Keyslot, KeyslotPriority
@@ -62,6 +62,16 @@ def unlock(
     ):
         cipher.decrypt_into(0, storage.read_at(keyslot.area.offset, split_size), split.view())
         return antiforensic.merge(split, keyslot.key_size, STRIPES, keyslot.af.hash)
+
+
+def check_costs(keyslot_id: int, keyslot: AnyKeyslot, limits: Limits | None) -> None:
+    """Raise ResourceLimitError where the keyslot's KDF asks for more than ``limits`` allow."""
+    if not isinstance(keyslot, Keyslot) or isinstance(keyslot.kdf, ForeignKdf):
+        return
+    try:
+        (limits or Limits()).check(keyslot.kdf, keyslot.area.key_size)
+    except ResourceLimitError as error:
+        raise error.of(f"keyslot {keyslot_id}") from error
 
 
 def lock(
@@ -124,4 +134,7 @@ def _area_key(
             f"1 to {_AREA_KEY_SIZE_MAX} are possible"
         )
     check_key_size(CipherSpec.parse(keyslot.area.encryption), size)
-    return pbkdf.derive(keyslot.kdf, passphrase, keyslot.salt, size, limits=limits)
+    try:
+        return pbkdf.derive(keyslot.kdf, passphrase, keyslot.salt, size, limits=limits)
+    except ResourceLimitError as error:
+        raise error.of(f"keyslot {keyslot_id}") from error

@@ -64,11 +64,7 @@ def format(  # luksmeta.format, the verb of luksFormat
     StorageError.
     """
     chosen = FormatOptions(**options)
-    if header is not None and is_same_file(header, target):
-        raise ValueError(f"{target}: a detached header lies in another file than its data")
-    wanted = parse_size(size) if isinstance(size, str) else size
-    data = _Place(target, wanted, may_create=wanted is not None)
-    apart = None if header is None else _Place(header, None, may_create=True)
+    data, apart = _places(target, size, header)
     place = formatting.Place(
         data_size=data.size,
         header_size=None if apart is None else apart.size,
@@ -86,6 +82,24 @@ def format(  # luksmeta.format, the verb of luksFormat
         with locked(header_storage, exclusive=True):
             volume.apply(changes)
     return volume
+
+
+def check_places(
+    target: Target, *, size: int | str | None = None, header: Target | None = None
+) -> None:
+    """Raise what :func:`format` would about the files and the size; nothing is written."""
+    _places(target, size, header)
+
+
+def _places(
+    target: Target, size: int | str | None, header: Target | None
+) -> tuple[_Place, _Place | None]:
+    """Where the data will lie, and where the header, if apart."""
+    if header is not None and is_same_file(header, target):
+        raise ValueError(f"{target}: a detached header lies in another file than its data")
+    wanted = parse_size(size) if isinstance(size, str) else size
+    data = _Place(target, wanted, may_create=wanted is not None)
+    return data, None if header is None else _Place(header, None, may_create=True)
 
 
 class _Place:

@@ -59,7 +59,7 @@ def check(
             f"keyslot {keyslot_id}: the reencryption has no digest; repair makes one"
         )
     with _covered(metadata, keys) as covered:
-        if not matches(found[1], covered, limits):
+        if not matches(*found, covered, limits):
             raise VolumeKeyError(
                 f"keyslot {keyslot_id}: the reencryption does not match its digest; the header was "
                 "changed without the volume key"

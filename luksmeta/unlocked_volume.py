@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from luksmeta import key_management, reencryption, requirements
+from luksmeta import digests, key_management, reencryption, requirements
 from luksmeta.closing import Closing
 from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
+from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
-from luksmeta.model import Header, KeyslotPriority, Metadata
+from luksmeta.model import Header, KeyslotPriority, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
@@ -80,8 +81,7 @@ class UnlockedVolume(Closing):
         added: list[int] = []
 
         def with_keyslot(header: Header) -> list[HeaderChange]:
-            keyslot_id = key_management.free_keyslot_id(header) if keyslot is None else keyslot
-            key_management.require_free(header, keyslot_id)
+            keyslot_id = key_management.new_keyslot_id(header, keyslot)
             added[:] = [keyslot_id]
             key = self._key_proved_by(header, self._keys.digest)
             return [
@@ -125,6 +125,42 @@ class UnlockedVolume(Closing):
 
         self._volume.change(with_change)
         return changed[0]
+
+    def renew_digest(
+        self,
+        *,
+        hash: str | None = None,
+        milliseconds: int = DIGEST_MILLISECONDS,
+        iterations: int | None = None,
+        bind: Collection[int] = (),
+    ) -> int:
+        """Prove the key that opened by a new digest, with fresh salt and cost; the digest's id.
+
+        All keyslots and segments of the old digest become the new one's, with one write of the
+        header. ``hash`` is the old digest's unless given; checking a key takes ``milliseconds``
+        here, or ``iterations``. ``bind`` names unbound keyslots that hold the same key: they open
+        the data then. Raises ValueError for costs that no digest should have, UnsupportedError for
+        another hash in LUKS1, KeyslotError for a keyslot that cannot be bound.
+        """
+        digest_id, key = self._keys.digest, self.volume_key
+        old = self._digests[digest_id]
+        if hash is None and isinstance(old, Pbkdf2Digest):
+            hash = old.hash
+        new = digests.make(
+            self._volume.version,
+            key,
+            hash or key_management.DEFAULT_HASH,
+            milliseconds=milliseconds,
+            iterations=iterations,
+        )
+
+        def renewed(header: Header) -> list[HeaderChange]:
+            self._key_proved_by(header, digest_id)
+            return [digests.renew(header, digest_id, new, key, bind)]
+
+        self._volume.change(renewed)
+        self._digests[digest_id] = self._volume.metadata.digests[digest_id]
+        return digest_id
 
     def open(self, *, writable: bool = False, storage: Storage | None = None) -> SegmentStream:
         """The plaintext as a raw stream. Closing it wipes its ciphers' keys.

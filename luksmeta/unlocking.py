@@ -18,7 +18,7 @@ from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import Metadata
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage
-from luksmeta.volume_key import digest_of_key, matches
+from luksmeta.volume_key import checked, digest_of_key, matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +114,18 @@ def _open_keyslot(
     limits: Limits | None,
 ) -> SecretBytes | None:
     """The key of one keyslot, proved by its digest; None when the passphrase is not its."""
-    digest = metadata.digests[_digest_of(metadata, keyslot_id)]
-    key = keyslot_area.unlock(
-        keyslot_id, metadata.keyslots[keyslot_id], passphrase, storage, limits
-    )
+    digest_id = _digest_of(metadata, keyslot_id)
+    digest, keyslot = metadata.digests[digest_id], metadata.keyslots[keyslot_id]
+    keyslot_area.check_costs(keyslot_id, keyslot, limits)
+    try:
+        checked(digest_id, digest, limits)
+    except ResourceLimitError as error:
+        raise error.of(f"keyslot {keyslot_id}") from error
+    key = keyslot_area.unlock(keyslot_id, keyslot, passphrase, storage, limits)
     if key is None:
         return None
     try:
-        if matches(digest, key, limits):
+        if matches(digest_id, digest, key, limits):
             return key
     except BaseException:
         key.wipe()

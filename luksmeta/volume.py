@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from typing import Final
-from uuid import UUID
 
-from luksmeta import key_management, requirements
+from luksmeta import digests, key_management, requirements
 from luksmeta.closing import Closing
+from luksmeta.configuration import Settings
 from luksmeta.errors import HeaderError, KeyslotError, StorageBusyError
 from luksmeta.header import read_header
-from luksmeta.kdf.pbkdf import Limits
-from luksmeta.key_management import HeaderChange
+from luksmeta.kdf.pbkdf import Limits, Pbkdf
+from luksmeta.key_management import DEFAULT_HASH, HeaderChange, KeyslotOptions
 from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
@@ -122,6 +121,48 @@ class Volume(Closing):
 
     # --- changes that need no key ---
 
+    def add_unbound_keyslot(
+        self,
+        passphrase: BytesLike | SecretBytes,
+        *,
+        key: BytesLike | SecretBytes | None = None,
+        key_size: int | None = None,
+        keyslot: int | None = None,
+        digest_iterations: int | None = None,
+        priority: KeyslotPriority | str | None = None,
+        pbkdf: Pbkdf | None = None,
+        hash: str | None = None,
+        encryption: str | None = None,
+        area_key_size: int | None = None,
+    ) -> int:
+        """A keyslot for a key that opens no data: ``key``, or ``key_size`` random bytes; its id.
+
+        The key has a digest of its own; the keyslot is tried only when it is named. LUKS2 alone has
+        such keyslots: UnsupportedError. Raises ValueError for a key of no or more than 512 bytes,
+        KeyslotError for an id that is taken or out of range and when all 8 digests are in use,
+        KeyslotsAreaFullError.
+        """
+        self.require_changeable()
+        digests.require_unbound(self.metadata)
+        key_management.new_keyslot_id(self.header, keyslot)
+        options = KeyslotOptions(
+            pbkdf=pbkdf,
+            hash=hash,
+            priority=None if priority is None else KeyslotPriority.named(priority),
+            encryption=encryption,
+            area_key_size=area_key_size,
+        )
+        added: list[int] = []
+        with digests.unbound_key(key, key_size) as secret:
+            digest = digests.make(2, secret, hash or DEFAULT_HASH, iterations=digest_iterations)
+
+            def with_keyslot(header: Header) -> list[HeaderChange]:
+                added[:] = [key_management.new_keyslot_id(header, keyslot)]
+                return [digests.add_unbound(header, added[0], passphrase, secret, digest, options)]
+
+            self.change(with_keyslot)
+        return added[0]
+
     def remove_keyslot(self, keyslot: int, *, allow_last: bool = False) -> None:
         """Remove a keyslot and wipe its area.
 
@@ -151,29 +192,28 @@ class Volume(Closing):
         subsystem: str | None = None,
         flags: tuple[str, ...] | None = None,
         priorities: Mapping[int, KeyslotPriority | str] | None = None,
+        metadata_size: int | None = None,
+        keyslots_size: int | None = None,
     ) -> None:
-        """Set what is not None, all with one write of the header.
+        """Set what is not None, all with one write of the header but for the sizes.
 
         ``flags`` replaces all persistent flags; ``priorities`` says of keyslots when each is tried:
-        ``ignore``, ``normal`` or ``high`` (``prefer``). Raises UnsupportedError for what LUKS1 has
-        no place for, KeyslotNotFoundError, ValueError for a label too long, for a malformed UUID
-        and for an unknown priority.
+        ``ignore``, ``normal`` or ``high`` (``prefer``). ``metadata_size`` (of one header copy) and
+        ``keyslots_size`` are in bytes; keyslot areas in the way are moved, the data never is.
+        Raises UnsupportedError for what LUKS1 has no place for and for sizes that the data leaves
+        no room for, KeyslotsAreaFullError when the keyslots do not fit, KeyslotNotFoundError,
+        ValueError for a label too long, a malformed UUID, an unknown priority, an illegal size.
         """
-
-        def configured(header: Header) -> list[HeaderChange]:
-            metadata = header.metadata
-            if uuid is not None:
-                metadata = replace(metadata, uuid=str(UUID(uuid)))
-            if label is not None:
-                metadata = replace(metadata, label=label)
-            if subsystem is not None:
-                metadata = replace(metadata, subsystem=subsystem)
-            if flags is not None:
-                metadata = replace(metadata, config=replace(metadata.config, flags=flags))
-            metadata = replace(metadata, keyslots=_with_priorities(metadata, priorities or {}))
-            return [key_management.reword(header, metadata, "configure the header")]
-
-        self.change(configured)
+        settings = Settings(
+            uuid=uuid,
+            label=label,
+            subsystem=subsystem,
+            flags=flags,
+            priorities=priorities,
+            metadata_size=metadata_size,
+            keyslots_size=keyslots_size,
+        )
+        self.change(lambda header: settings.changes(header, self.header_storage))
 
     def set_priority(self, keyslot: int, priority: KeyslotPriority | str) -> None:
         """Set when a keyslot is tried: ``ignore``, ``normal`` or ``high`` (``prefer``)."""
@@ -275,18 +315,6 @@ def open(  # luksmeta.open, as in the standard library's own modules
     if dry_run:
         data_storage, header_storage = overlaid(data_storage, header_storage)
     return Volume(parsed, header_storage, data_storage)
-
-
-def _with_priorities(
-    metadata: Metadata, priorities: Mapping[int, KeyslotPriority | str]
-) -> Mapping[int, AnyKeyslot]:
-    keyslots = dict(metadata.keyslots)
-    for keyslot_id, name in priorities.items():
-        named = KeyslotPriority.named(name)
-        # Normal is what an absent priority means; cryptsetup removes the member then.
-        priority = None if named is KeyslotPriority.NORMAL else named
-        keyslots[keyslot_id] = replace(metadata.keyslot(keyslot_id), priority=priority)
-    return keyslots
 
 
 def is_same_file(one: Target, other: Target) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from luksmeta.errors import AlgorithmError, VolumeKeyError
+from luksmeta.errors import AlgorithmError, ResourceLimitError, VolumeKeyError
 from luksmeta.kdf import hashes, pbkdf
 from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.model import Digest, Metadata, Pbkdf2Digest
@@ -42,20 +42,38 @@ def make_digest(
         )
 
 
-def matches(digest: Digest, key: SecretBytes, limits: Limits | None = None) -> bool:
-    """Whether ``key`` is the one that ``digest`` was made of.
+def matches(digest_id: int, digest: Digest, key: SecretBytes, limits: Limits | None = None) -> bool:
+    """Whether ``key`` is the one that the digest was made of.
 
     Raises AlgorithmError when that cannot be known here, ResourceLimitError.
     """
+    sound = checked(digest_id, digest, limits)
+    size = len(sound.digest)
+    with pbkdf.derive(_kdf(sound), key, sound.salt, size, limits=limits) as computed:
+        return computed.matches(sound.digest)
+
+
+def checked(digest_id: int, digest: Digest, limits: Limits | None) -> Pbkdf2Digest:
+    """The digest, if it can prove a key within the limits; raises what :func:`matches` does.
+
+    Asked before a keyslot's KDF is paid for.
+    """
     if not isinstance(digest, Pbkdf2Digest):
         raise AlgorithmError(
-            f"digest: of type {digest.type}, only well-formed pbkdf2 digests can be checked here",
+            f"digest {digest_id}: of type {digest.type}, only well-formed pbkdf2 digests can be "
+            "checked here",
             kind="digest",
             name=digest.type,
         )
-    kdf = Pbkdf2(hash=digest.hash, iterations=digest.iterations)
-    with pbkdf.derive(kdf, key, digest.salt, len(digest.digest), limits=limits) as computed:
-        return computed.matches(digest.digest)
+    try:
+        (limits or Limits()).check(_kdf(digest), len(digest.digest))
+    except ResourceLimitError as error:
+        raise error.of(f"digest {digest_id}") from error
+    return digest
+
+
+def _kdf(digest: Pbkdf2Digest) -> Pbkdf2:
+    return Pbkdf2(hash=digest.hash, iterations=digest.iterations)
 
 
 def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = None) -> int:
@@ -68,7 +86,7 @@ def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = 
         if expected is not None and expected != len(key):
             # PBKDF2 pads short keys with zeroes: the length is part of the proof.
             sizes.add(expected)
-        elif matches(digest, key, limits):
+        elif matches(digest_id, digest, key, limits):
             return digest_id
     if sizes:
         raise VolumeKeyError(

@@ -255,7 +255,7 @@ def by_the_package(vector: Vector) -> Computed:
         engine.create(keyslot.area.encryption, area_key) as area_cipher,
         engine.create(segment.encryption, key, segment.sector_size) as cipher,
     ):
-        assert volume_key.matches(digest, key)
+        assert volume_key.matches(0, digest, key)
         ivs = iv.create(CipherSpec.parse(segment.encryption), key)
         numbers = [sector["iv_number"] for sector in vector.values["data"]["sectors"]]
         return Computed(

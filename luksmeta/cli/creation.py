@@ -24,10 +24,10 @@ from luksmeta.cli.unlocking import read_volume_key
 from luksmeta.extents import align_down
 from luksmeta.formatting import DEFAULT_CIPHER, DEFAULT_KEY_SIZE, FormatOptions
 from luksmeta.kdf.calibrate import digest_share
-from luksmeta.kdf.pbkdf import MIN_ITERATIONS, Pbkdf2
+from luksmeta.kdf.pbkdf import Pbkdf2
 from luksmeta.key_management import DEFAULT_HASH
 from luksmeta.model import SECTOR_SIZE
-from luksmeta.new_volume import FormatKeywords
+from luksmeta.new_volume import FormatKeywords, check_places
 from luksmeta.new_volume import format as format_volume
 from luksmeta.secret import SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
@@ -101,6 +101,7 @@ def format_command(
     # What makes no sense is refused before anything is asked.
     FormatOptions(**keywords)
     made.check(_version(kind))
+    check_places(volume.image, size=size, header=volume.header)
     if not dry_run:
         _confirm(volume)
     with ExitStack() as stack:
@@ -200,7 +201,7 @@ def _add_costs(keywords: FormatKeywords, made: KeyslotOptions) -> None:
     chosen = made.costs(_version(keywords["type"]), keywords["hash"])
     keywords["pbkdf"] = chosen
     if made.pbkdf_force_iterations is not None:
-        keywords["digest_iterations"] = MIN_ITERATIONS
+        keywords["digest_iterations"] = made.digest_iterations
     elif is_luks1 and isinstance(chosen, Pbkdf2):
         keywords["digest_iterations"] = digest_share(chosen.iterations, made.milliseconds)
 

@@ -28,7 +28,7 @@ OFFSET_HELP: Final = (
 )
 _PLACEMENT: Final = ("cipher", "key_size", "hash", "skip", "size")
 _PLAIN_ONLY: Final = ("defaults", "sector_size", "iv_large_sectors")
-_HEADER_ONLY: Final = ("header", "key_slot", "tries", "max_memory")
+_HEADER_ONLY: Final = ("header", "key_slot", "tries", "max_memory", "max_time", "max_threads")
 _MEANINGLESS: Final = {
     _LUKS: (*_PLACEMENT, *_PLAIN_ONLY),
     "plain": _HEADER_ONLY,

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import click
 
-from luksmeta.cli.options import Command, FileName, Size, grouped
+from luksmeta.cli.options import Command, FileName, NumberType, Size, grouped
 from luksmeta.cli.prompt import KeySource
 from luksmeta.kdf.pbkdf import Limits
+
+_MAX_SECONDS: Final = 10**9  # 30 years; infinity is refused, and what is no number
+
+
+class Seconds(NumberType):
+    """A time in seconds, perhaps a fraction; the value is in milliseconds, at least 1."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """The milliseconds that the text means."""
+        try:
+            seconds = float(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        if not 0 < seconds <= _MAX_SECONDS:
+            self.fail(f"{value!r}: more than 0 and up to {_MAX_SECONDS} is needed", param, ctx)
+        return math.ceil(seconds * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +57,18 @@ class UnlockOptions(KeyFileOptions):
     key_slot: int | None
     tries: int
     max_memory: int | None
+    max_time: int | None  # milliseconds
+    max_threads: int | None
 
     @property
     def limits(self) -> Limits:
         """What a keyslot's KDF may cost."""
-        return Limits() if self.max_memory is None else Limits(memory=self.max_memory)
+        given = {
+            "memory": self.max_memory,
+            "cpus": self.max_threads,
+            "milliseconds": self.max_time,
+        }
+        return Limits(**{name: limit for name, limit in given.items() if limit is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +140,18 @@ def unlock_options(
                 type=click.IntRange(min=1),
                 metavar="KiB",
                 help="Refuse keyslots whose KDF needs more memory.",
+            ),
+            click.option(
+                "--max-time",
+                type=Seconds(),
+                metavar="SECONDS",
+                help="Refuse keyslots whose KDF would take longer here, by an estimate.",
+            ),
+            click.option(
+                "--max-threads",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help="Refuse keyslots whose KDF has more lanes; 64.",
             ),
         ],
     )

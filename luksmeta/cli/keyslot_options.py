@@ -63,6 +63,11 @@ class KeyslotOptions:
         """The time that unlocking shall take."""
         return self.iter_time or DEFAULT_MILLISECONDS
 
+    @property
+    def digest_iterations(self) -> int | None:
+        """Those of a new key's digest: the least where nothing shall be measured."""
+        return None if self.pbkdf_force_iterations is None else kdfs.MIN_ITERATIONS
+
     def keywords(self, version: int, default_hash: str) -> KeyslotKeywords:
         """The keywords of a new keyslot. Measures this machine where no costs are forced."""
         return {

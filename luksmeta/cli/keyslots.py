@@ -1,4 +1,4 @@
-"""Keyslots: ``add-key``, ``change-key``, ``convert-key``, ``remove-key``, ``kill-slot``."""
+"""Keyslots: ``change-key``, ``convert-key``, ``remove-key``, ``kill-slot``."""
 
 from __future__ import annotations
 
@@ -30,57 +30,6 @@ from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 
 _LAST: Final = "the last keyslot that opens the volume; its data will be lost for good"
-
-
-@click.command("add-key")
-@volume_options
-@unlock_options("The new keyslot's id; with --new-key-slot, the one that unlocks.")
-@new_key_options
-@click.option(
-    "--new-key-slot",
-    type=int,
-    metavar="N",
-    help="The new keyslot's id.",
-)
-@click.option(
-    "--priority",
-    type=click.Choice(["ignore", "normal", "high", "prefer"]),
-    help="LUKS2: when the keyslot is tried; prefer is high.",
-)
-@keyslot_options
-@json_option
-@dry_run_option
-def add_key_command(
-    *,
-    volume: VolumeOptions,
-    key: UnlockOptions,
-    new_key: NewKeyOptions,
-    made: KeyslotOptions,
-    new_key_slot: int | None,
-    priority: str | None,
-    as_json: bool,
-    dry_run: bool,
-) -> None:
-    """Give another passphrase a keyslot."""
-    named = key.key_slot if new_key_slot is None else new_key_slot
-    tried = None if new_key_slot is None else key.key_slot
-    with ExitStack() as stack:
-        opened = stack.enter_context(open_to_change(volume, dry_run=dry_run))
-        made.check(opened.version)
-        if named is not None:
-            key_management.require_free(opened.header, named)
-        unlocked = stack.enter_context(unlock(opened, key, keyslot=tried))
-        passphrase = stack.enter_context(
-            prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
-        )
-        with progress.waiting("Deriving the new key"):
-            added = unlocked.add_keyslot(
-                passphrase,
-                keyslot=named,
-                priority=priority,
-                **_keywords(opened, made),
-            )
-        _report(opened, f"keyslot {added} added", added, as_json=as_json, dry_run=dry_run)
 
 
 @click.command("change-key")
@@ -116,12 +65,12 @@ def change_key_command(
                 keyslot,
                 passphrase,
                 keep_id=key.key_slot is not None,
-                **_keywords(opened, made),
+                **keywords(opened, made),
             )
         text = f"keyslot {keyslot} changed"
         if changed != keyslot:
             text += f"; it is keyslot {changed} now"
-        _report(opened, text, changed, as_json=as_json, dry_run=dry_run)
+        report(opened, text, changed, as_json=as_json, dry_run=dry_run)
 
 
 @click.command("convert-key")
@@ -151,8 +100,8 @@ def convert_key_command(
         stack.enter_context(unlocked)
         keyslot = _keyslot_of(unlocked)
         with progress.waiting("Deriving the new key"):
-            unlocked.change_keyslot(keyslot, passphrase, **_keywords(opened, made))
-        _report(opened, f"keyslot {keyslot} converted", keyslot, as_json=as_json, dry_run=dry_run)
+            unlocked.change_keyslot(keyslot, passphrase, **keywords(opened, made))
+        report(opened, f"keyslot {keyslot} converted", keyslot, as_json=as_json, dry_run=dry_run)
 
 
 @click.command("remove-key")
@@ -213,7 +162,7 @@ def _prove_other_way_in(
     if key.volume_key_file is not None:
         size = opened.metadata.volume_key_size
         with read_volume_key(key.volume_key_file, size) as volume_key:
-            opened.unlock(volume_key=volume_key).close()
+            opened.unlock(volume_key=volume_key, limits=key.limits).close()
         return
     others = [each for each in opened.metadata.bound_keyslots if each != keyslot] or [keyslot]
     whose = f"keyslot {keyslot}" if others == [keyslot] else "another keyslot"
@@ -264,10 +213,11 @@ def _remove(
             refused=prompt.RemovalRefusedError,
         )
     opened.remove_keyslot(keyslot, allow_last=True)
-    _report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
+    report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
 
 
-def _keywords(opened: Volume, made: KeyslotOptions) -> KeyslotKeywords:
+def keywords(opened: Volume, made: KeyslotOptions) -> KeyslotKeywords:
+    """What a keyslot of this volume is made of. Measures this machine where no costs are forced."""
     return made.keywords(opened.version, key_management.header_hash(opened.metadata))
 
 
@@ -289,7 +239,8 @@ def _keyslot_of(unlocked: UnlockedVolume) -> int:
     return unlocked.keyslot
 
 
-def _report(opened: Volume, text: str, keyslot: int, *, as_json: bool, dry_run: bool) -> None:
+def report(opened: Volume, text: str, keyslot: int, *, as_json: bool, dry_run: bool) -> None:
+    """Say what was done to which keyslot, or what would have been."""
     if dry_run:
         output.say_plans(opened.written, as_json=as_json)
     elif as_json:

@@ -47,6 +47,8 @@ _HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
     (KeyslotsAreaFullError, "", "remove-key or kill-slot makes room"),
     (RequirementError, "reencryption", "cryptsetup can finish or repair it"),
     (ResourceLimitError, "memory is", "--max-memory raises the limit"),
+    (ResourceLimitError, "would take", "--max-time raises the limit"),
+    (ResourceLimitError, "cpus is", "--max-threads raises the limit"),
     (StoragePermissionError, "", "check the file's owner and mode"),
     (StorageBusyError, "exists", "nothing is overwritten; choose another name"),
     (StorageBusyError, "", "try again when the other program has finished"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 import click
@@ -10,6 +11,7 @@ from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     NewFileName,
+    Size,
     Uuid,
     VolumeOptions,
     dry_run_option,
@@ -17,8 +19,10 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
+from luksmeta.errors import KeyslotError
 from luksmeta.secret import SecretBytes
 from luksmeta.storage import new_file
+from luksmeta.volume import Volume
 
 # lib/luks2/luks2_json_metadata.c persistent_flags
 FLAGS: Final = (
@@ -48,6 +52,12 @@ FLAGS: Final = (
     metavar="FLAG[,FLAG]…",
     help=f"LUKS2: all flags; empty removes them. {', '.join(FLAGS)}.",
 )
+@click.option(
+    "--luks2-metadata-size", type=Size(), help="Of one header copy: 16k to 4M. Keyslots make room."
+)
+@click.option(
+    "--luks2-keyslots-size", type=Size(), help="Of the keyslots area: up to the data, and 128M."
+)
 @json_option
 @dry_run_option
 def config_command(
@@ -59,19 +69,31 @@ def config_command(
     key_slot: int | None,
     priority: str | None,
     persistent_flags: str | None,
+    luks2_metadata_size: int | None,
+    luks2_keyslots_size: int | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Set a label, UUID, keyslot priority or flags. What is not named stays as it is."""
+    """Set a label, UUID, keyslot priority, flags or area sizes. The rest stays as it is.
+
+    Keyslots that lie where a larger header will be are moved, as they are; data never is.
+    """
     flags = None if persistent_flags is None else _flags(persistent_flags)
     if (priority is None) != (key_slot is None):
         raise click.UsageError("--priority and -S/--key-slot need each other")
     priorities = None if key_slot is None or priority is None else {key_slot: priority}
-    if all(each is None for each in (label, subsystem, uuid, flags, priorities)):
+    sizes = (luks2_metadata_size, luks2_keyslots_size)
+    if all(each is None for each in (label, subsystem, uuid, flags, priorities, *sizes)):
         raise click.UsageError("nothing to set")
     with open_to_change(volume, dry_run=dry_run) as opened:
         opened.configure(
-            uuid=uuid, label=label, subsystem=subsystem, flags=flags, priorities=priorities
+            uuid=uuid,
+            label=label,
+            subsystem=subsystem,
+            flags=flags,
+            priorities=priorities,
+            metadata_size=luks2_metadata_size,
+            keyslots_size=luks2_keyslots_size,
         )
         if dry_run:
             output.say_plans(opened.written, as_json=as_json)
@@ -83,6 +105,7 @@ def config_command(
                     "label": metadata.label,
                     "subsystem": metadata.subsystem,
                     "flags": list(metadata.config.flags),
+                    "keyslots_area": asdict(metadata.keyslots_area),
                 }
             )
         else:
@@ -92,6 +115,7 @@ def config_command(
 @click.command("volume-key")
 @volume_options
 @unlock_options()
+@click.option("--unbound", is_flag=True, help="LUKS2: the key of the unbound keyslot -S instead.")
 @click.option(
     "-o",
     "--output",
@@ -106,6 +130,7 @@ def volume_key_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
+    unbound: bool,
     output_file: str | None,
     as_json: bool,
     dry_run: bool,
@@ -116,25 +141,39 @@ def volume_key_command(
     """
     if dry_run and output_file is None:
         raise click.UsageError("--dry-run is about the file that -o names")
+    if unbound and (key.key_slot is None or key.volume_key_file is not None):
+        raise click.UsageError("--unbound needs the keyslot, -S, and its passphrase")
     with open_header_for(volume) as opened:
+        if key.key_slot is not None:
+            _require_key_that_is_meant(opened, key.key_slot, unbound=unbound)
+        what = "unbound key" if unbound else "volume key"
         if output_file is None:
             prompt.confirm(
-                f"{volume.header_file}: the volume key will be shown", batch_mode=volume.batch_mode
+                f"{volume.header_file}: the {what} will be shown", batch_mode=volume.batch_mode
             )
         with unlock(opened, key, keyslot=key.key_slot) as unlocked:
             secret = unlocked.volume_key
             if output_file is not None:
                 if dry_run:
-                    output.say_new_file(output_file, len(secret), "volume key", as_json=as_json)
+                    output.say_new_file(output_file, len(secret), what, as_json=as_json)
                     return
                 _write_key(output_file, secret)
             if as_json:
-                shown = {} if output_file else {"volume_key": secret.view().hex()}
+                name = "unbound_key" if unbound else "volume_key"
+                shown = {} if output_file else {name: secret.view().hex()}
                 output.say_json({"key_size": len(secret), "keyslot": unlocked.keyslot, **shown})
             elif output_file is not None:
-                output.say(f"{output_file}: volume key of {8 * len(secret)} bits")
+                output.say(f"{output_file}: {what} of {8 * len(secret)} bits")
             else:
                 output.say(secret.view().hex())
+
+
+def _require_key_that_is_meant(opened: Volume, keyslot: int, *, unbound: bool) -> None:
+    """An unbound keyslot's key must not be taken for the volume's, nor the other way round."""
+    opened.metadata.keyslot(keyslot)
+    if opened.metadata.is_bound(keyslot) == unbound:
+        is_what = "bound, its key is the volume key" if unbound else "unbound; see --unbound"
+        raise KeyslotError(f"keyslot {keyslot}: is {is_what}")
 
 
 def _write_key(name: str, key: SecretBytes) -> None:

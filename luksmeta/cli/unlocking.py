@@ -62,7 +62,7 @@ def unlock(volume: Volume, key: UnlockOptions, *, keyslot: int | None) -> Unlock
     """The volume unlocked as the options say; on a terminal the passphrase is asked for again."""
     if key.volume_key_file is not None:
         with read_volume_key(key.volume_key_file, volume.metadata.volume_key_size) as volume_key:
-            return volume.unlock(volume_key=volume_key)
+            return volume.unlock(volume_key=volume_key, limits=key.limits)
     unlocked, passphrase = unlock_keeping_passphrase(volume, key, keyslot=keyslot)
     passphrase.wipe()
     return unlocked

@@ -107,16 +107,22 @@ class Limits:
     """The most that an existing keyslot may ask of this machine; each field is a cost's maximum.
 
     By default all that cryptsetup reads and the libraries here can do, as far as it fits into
-    this machine's memory. cryptsetup itself writes at most 4 GiB and 4 cpus.
+    this machine's memory. cryptsetup itself writes at most 4 GiB and 4 cpus. ``milliseconds`` is
+    what one derivation may take here, by an estimate; None is no limit, as in cryptsetup: waiting
+    can be broken off, and a volume from a faster machine must not be out of reach on a slower one.
     """
 
     iterations: int = hashes.MAX_ITERATIONS
     time: int = UINT32_MAX
     memory: int = field(default_factory=lambda: min(MAX_MEMORY, machine.physical_memory()))  # KiB
     cpus: int = 64  # what cryptsetup allows its OpenSSL backend (MAX_THREADS)
+    milliseconds: int | None = None
 
-    def check(self, kdf: Pbkdf) -> None:
-        """Raises ResourceLimitError, with both numbers, where ``kdf`` asks for more."""
+    def check(self, kdf: Pbkdf, key_size: int) -> None:
+        """Raises ResourceLimitError, with both numbers, where ``kdf`` asks for more.
+
+        ``key_size`` is what is to be derived, in bytes. Nothing is estimated without a limit.
+        """
         for cost, asked in _costs(kdf).items():
             limit = getattr(self, cost)
             if asked > limit:
@@ -125,6 +131,8 @@ class Limits:
                     asked=asked,
                     limit=limit,
                 )
+        if self.milliseconds is not None:
+            _check_time(kdf, key_size, self.milliseconds)
 
 
 def check_new(kdf: Pbkdf) -> None:
@@ -153,7 +161,7 @@ def derive(
     """
     if size < 1:
         raise ValueError(f"{kdf.name}: a key of {size} bytes")
-    (limits or Limits()).check(kdf)
+    (limits or Limits()).check(kdf, size)
     _check_defined(kdf)
     secret = passphrase.view() if isinstance(passphrase, SecretBytes) else passphrase
     key = SecretBytes(size)
@@ -175,6 +183,18 @@ def derive(
 
 def _costs(kdf: Pbkdf) -> dict[str, int]:
     return {f.name: getattr(kdf, f.name) for f in fields(kdf) if f.name in _UNITS}
+
+
+def _check_time(kdf: Pbkdf, key_size: int, limit: int) -> None:
+    from luksmeta.kdf import estimate
+
+    asked = estimate.milliseconds(kdf, key_size)
+    if asked > limit:
+        raise ResourceLimitError(
+            f"{kdf.name}: would take about {asked} ms here, the limit is {limit} ms",
+            asked=asked,
+            limit=limit,
+        )
 
 
 def _check_defined(kdf: Pbkdf) -> None:

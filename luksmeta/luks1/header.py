@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Self
 
-from luksmeta.binary import c_bytes, c_text
+from luksmeta.binary import c_bytes, c_string, c_text
 from luksmeta.errors import (
     HeaderError,
     NotLuksError,
@@ -159,15 +159,28 @@ class Luks1Header:
         return Extent(record.key_material_offset * SECTOR_SIZE, area_size(key_size))
 
     def updated(self, metadata: Metadata) -> Self:
-        """The header with the keyslots and the UUID of ``metadata``; nothing else can change."""
-        _refuse_what_luks1_lacks(metadata)
+        """The header with what ``metadata`` has of keyslots, UUID and the volume key's digest.
+
+        Nothing else can change. The digest lies in the first sector, so it is written whole.
+        """
+        digest = _only_digest(metadata)
+        header_hash = c_string(self.record.hash_spec, "hash")
+        if digest.hash != header_hash:
+            raise UnsupportedError(
+                f"digest 0: hash {digest.hash}, a LUKS1 header has one for all: {header_hash}"
+            )
+        _refuse_what_luks1_lacks(metadata, header_hash)
         records = tuple(
             _keyslot_record(old, metadata.keyslots.get(keyslot_id))
             for keyslot_id, old in enumerate(self.record.keyslot_records())
         )
-        record = replace(self.record, uuid=c_bytes(metadata.uuid, 40, "uuid")).with_keyslot_records(
-            records
-        )
+        record = replace(
+            self.record,
+            uuid=c_bytes(metadata.uuid, 40, "uuid"),
+            mk_digest=digest.digest,
+            mk_digest_salt=digest.salt,
+            mk_digest_iter=digest.iterations,
+        ).with_keyslot_records(records)
         written = _to_metadata(record)
         if written.keyslots != metadata.keyslots:
             raise UnsupportedError("header: LUKS1 cannot hold these keyslots as they are")
@@ -248,7 +261,7 @@ def _keyslot_record(old: KeyslotRecord, keyslot: AnyKeyslot | None) -> KeyslotRe
     )
 
 
-def _refuse_what_luks1_lacks(metadata: Metadata) -> None:
+def _refuse_what_luks1_lacks(metadata: Metadata, header_hash: str) -> None:
     if metadata.label or metadata.subsystem:
         raise UnsupportedError("header: LUKS1 has no label and no subsystem")
     if metadata.tokens or metadata.config.flags:
@@ -266,13 +279,15 @@ def _refuse_what_luks1_lacks(metadata: Metadata) -> None:
                 f"bytes of key, LUKS1 encrypts keyslots as the data: {data_cipher} with "
                 f"{keyslot.key_size}"
             )
-        if keyslot.kdf.hash != keyslot.af.hash or keyslot.af.hash != _hash_of(metadata):
+        if keyslot.kdf.hash != keyslot.af.hash or keyslot.af.hash != header_hash:
             raise UnsupportedError(
                 f"keyslot {keyslot_id}: hash {keyslot.kdf.hash}, a LUKS1 header has one for all: "
-                f"{_hash_of(metadata)}"
+                f"{header_hash}"
             )
 
 
-def _hash_of(metadata: Metadata) -> str:
-    digest = metadata.digests[0]
-    return digest.hash if isinstance(digest, Pbkdf2Digest) else ""
+def _only_digest(metadata: Metadata) -> Pbkdf2Digest:
+    match metadata.digests:
+        case {0: Pbkdf2Digest() as digest} if len(metadata.digests) == 1:
+            return digest
+    raise UnsupportedError("header: LUKS1 has one digest, a pbkdf2 one")

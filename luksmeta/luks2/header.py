@@ -6,6 +6,7 @@ Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metada
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -39,7 +40,7 @@ from luksmeta.luks2.json_text import dump_json
 from luksmeta.luks2.limits import AREA_ALIGNMENT, BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
 from luksmeta.model import STRIPES, CopyCondition, CopyState, HeaderCopy, JsonObject, Metadata
 from luksmeta.storage import Storage
-from luksmeta.write_plan import Barrier, Step, Write
+from luksmeta.write_plan import Barrier, Fill, Step, Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,14 @@ class Luks2Header:
     """The believed copy of a header, and the state of both.
 
     ``write_order`` is the one in which both are written: the last is whole until the first is.
+    ``left_over`` is what the old copies leave, the secondary above all, when their size changes.
     """
 
     loaded: LoadedCopy
     copies: tuple[CopyState, ...]
     salts: dict[HeaderCopy, bytes] = field(repr=False)
     write_order: tuple[HeaderCopy, ...] = tuple(HeaderCopy)
+    left_over: Extent | None = None
 
     @classmethod
     def read(cls, storage: Storage) -> Self:
@@ -140,13 +143,8 @@ class Luks2Header:
     def place_area(self, keyslot_id: int, key_size: int) -> Extent:
         """The first gap of the keyslots area that takes the split key, in whole 4096 bytes."""
         size = align_up(key_size * STRIPES, AREA_ALIGNMENT)
-        # An area of another's making may end anywhere; behind one that starts unaligned, an
-        # assertion ends cryptsetup (lib/luks2/luks2_json_format.c LUKS2_find_area_max_gap).
-        taken = [
-            Extent(area.offset, align_up(area.end, AREA_ALIGNMENT) - area.offset)
-            for area in (keyslot.area.extent for keyslot in self.metadata.keyslots.values())
-        ]
-        place = first_fit(size, self.metadata.keyslots_area, taken)
+        taken = [keyslot.area.extent for keyslot in self.metadata.keyslots.values()]
+        place = first_gap(size, self.metadata.keyslots_area, taken)
         if place is None:
             raise KeyslotsAreaFullError(
                 f"keyslot {keyslot_id}: no gap of {size} bytes in the keyslots area "
@@ -157,11 +155,13 @@ class Luks2Header:
     def updated(self, metadata: Metadata) -> Self:
         """The header that says ``metadata``, its seqid one higher.
 
-        Raises MetadataError when it breaks a rule or its JSON text does not fit.
+        Where its keyslots area begins says how large the copies are. Raises MetadataError when it
+        breaks a rule or its JSON text does not fit.
         """
         old = self.loaded.record
         record = replace(
             old,
+            hdr_size=metadata.keyslots_area.offset // 2,
             seqid=old.seqid + 1,
             label=c_bytes(metadata.label, 48, "label"),
             uuid=c_bytes(metadata.uuid, 40, "uuid"),
@@ -186,7 +186,8 @@ class Luks2Header:
             ),
             copies=_good_copies(record),
             salts=salts,
-            write_order=_unsound_first(self.copies),
+            write_order=_write_order(self.copies, old.hdr_size, record.hdr_size),
+            left_over=_left_over(old.hdr_size, record.hdr_size),
         )
 
     def restored(self) -> Self:
@@ -205,10 +206,16 @@ class Luks2Header:
         )
 
     def steps(self) -> tuple[Step, ...]:
-        """Each copy to be written, and a barrier: at every moment one of both is whole."""
+        """Each copy to be written, and a barrier: at every moment one of both is whole.
+
+        When the copies' size changes, the old secondary goes in between: left behind, it could be
+        found in place of the new one.
+        """
         record, json_area = self.loaded.record, self.loaded.json_area
         steps: list[Step] = []
         for copy in self.write_order:
+            if steps and self.left_over is not None:
+                steps += (Fill(self.left_over, "old copy wiped", random=True), Barrier())
             data = copy_bytes(record, json_area, copy, self.salts[copy])
             offset = copy_offset(copy, record.hdr_size)
             steps += (Write(offset, data, f"{copy} header, seqid {record.seqid}"), Barrier())
@@ -219,10 +226,37 @@ class Luks2Header:
         return Luks2Header.read(storage).loaded.record == self.loaded.record
 
 
-def _unsound_first(states: tuple[CopyState, ...]) -> tuple[HeaderCopy, ...]:
-    """The primary first, unless it is the only copy to fall back on."""
+def first_gap(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | None:
+    """The first place in ``within`` for an area of ``size`` bytes among those that are ``taken``.
+
+    An area of another's making may end anywhere; behind one that starts unaligned, an assertion
+    ends cryptsetup (lib/luks2/luks2_json_format.c LUKS2_find_area_max_gap).
+    """
+    whole = [
+        Extent(area.offset, align_up(area.end, AREA_ALIGNMENT) - area.offset) for area in taken
+    ]
+    return first_fit(size, within, whole)
+
+
+def _write_order(
+    states: tuple[CopyState, ...], old_size: int, new_size: int
+) -> tuple[HeaderCopy, ...]:
+    """The primary first, unless it is the only copy to fall back on.
+
+    Larger copies: the new primary will lie over both old copies, the new secondary over neither.
+    """
+    if new_size > old_size:
+        return (HeaderCopy.SECONDARY, HeaderCopy.PRIMARY)
     unsound = {state.copy for state in states if state.problem}
     return tuple(sorted(HeaderCopy, key=lambda copy: copy not in unsound))
+
+
+def _left_over(old_size: int, new_size: int) -> Extent | None:
+    """Of larger copies the primary lies over the rest; behind smaller ones keyslots will lie."""
+    if old_size == new_size:
+        return None
+    start = min(old_size, 2 * new_size)
+    return Extent(start, 2 * old_size - start)
 
 
 def _good_copies(record: BinaryHeader) -> tuple[CopyState, ...]:

@@ -31,8 +31,6 @@ _LRW_TWEAK_KEY_SIZE: Final = 16
 _TCW_WHITENING_SIZE: Final = 16
 _BLOCK_16_MODES: Final = frozenset({"xts", "lrw", "hctr2"})  # they compute in GF(2^128)
 _MODES: Final = frozenset({"cbc", "ctr", "ecb", *_BLOCK_16_MODES})
-_AEAD_MODES: Final = frozenset({"authenc", "ccm", "gcm", "rfc4106", "rfc4309", "rfc7539"})
-_AEAD_CIPHERS: Final = ("aegis", "chacha20", "morus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +62,6 @@ class CipherSpec:
         if text.startswith(_CAPI):
             return cls._parse_capi(text)
         return cls._parse_dm_crypt(text)
-
-    @classmethod
-    def from_luks1(cls, cipher_name: str, cipher_mode: str) -> Self:
-        """Join the two fields of a LUKS1 partition header (LUKS1 specification 1.2.3, section 3).
-
-        Raises AlgorithmError as :meth:`parse` does.
-        """
-        return cls.parse(f"{cipher_name}-{cipher_mode}")
 
     @classmethod
     def _parse_dm_crypt(cls, text: str) -> Self:
@@ -115,11 +105,6 @@ class CipherSpec:
         Only ``cipher_null-ecb`` leaves the data as they are; CBC still adds its IV.
         """
         return "cipher_null" in self.cipher
-
-    @property
-    def is_aead(self) -> bool:
-        """Whether the cipher authenticates as well, so that every sector needs room for a tag."""
-        return self.mode in _AEAD_MODES or self.cipher.startswith(_AEAD_CIPHERS)
 
     @property
     def key_sizes(self) -> tuple[int, ...] | None:

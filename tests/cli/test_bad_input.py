@@ -271,18 +271,70 @@ def test_a_kdf_above_the_limit_is_status_3(tmp_path: Path) -> None:
     )  # fmt: skip
     done(luksmeta("unlock", image, "--max-memory", "64", stdin=FIRST))
     answer = luksmeta("unlock", image, "--max-memory", "63", stdin=FIRST)
-    refused(answer, 3, str(image), "64", "63", "--max-memory")
+    parts = ("keyslot 0: argon2id: memory is 64 KiB, the limit 63 KiB", "--max-memory")
+    refused(answer, 3, str(image), *parts)
+
+
+def with_costs(image: Path, **costs: str | int) -> None:
+    document = builders.document_of(image.read_bytes())
+    for keyslot in document["keyslots"].values():
+        keyslot["kdf"] = {**costs, "salt": keyslot["kdf"]["salt"]}
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+
+
+def test_more_lanes_than_allowed_are_status_3(tmp_path: Path) -> None:
+    image = folder_with(tmp_path, "luks2")
+    with_costs(image, type="argon2id", time=4, memory=1024, cpus=65)
+    text = "keyslot 0: argon2id: cpus is 65, the limit 64"
+    refused(luksmeta("unlock", image, stdin=FIRST), 3, text, "--max-threads")
+    refused(luksmeta("unlock", image, "--max-threads", "65", stdin=FIRST), 2, "tried 0, 1")
 
 
 def test_a_limit_that_no_option_raises_has_no_hint(tmp_path: Path) -> None:
     image = folder_with(tmp_path, "luks2")
+    with_costs(image, type="pbkdf2", hash="sha256", iterations=1 << 31)
+    text = refused(luksmeta("unlock", image, stdin=FIRST), 3, "keyslot 0: pbkdf2: iterations is")
+    assert "--max" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unlock", ()),
+        ("read", ("-o", "{d}/plain")),
+        ("write", ("-i", "{d}/data")),
+        ("volume-key", ("-o", "{d}/key")),
+        ("add-key", ("--new-keyfile", "{d}/third", *CHEAP)),
+        ("change-key", ("--new-keyfile", "{d}/third", *CHEAP)),
+        ("convert-key", CHEAP),
+        ("renew-digest", ()),
+        ("remove-key", ()),
+        ("kill-slot", ("1",)),
+    ],
+)
+def test_a_kdf_that_would_take_too_long_is_refused_by_every_command_that_unlocks(
+    name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    image = folder_with(tmp_path, "luks2")
+    with_costs(image, type="argon2id", time=(1 << 32) - 1, memory=1024, cpus=1)
+    before = image.read_bytes()
+    more = [option.format(d=tmp_path) for option in options]
+    line: list[Argument] = [name, image, *more, "-d", tmp_path / "first", "--max-time", "2.5"]
+    parts = ("keyslot 0: argon2id: would take about", "the limit is 2500 ms", "--max-time raises")
+    refused(luksmeta(*line), 3, str(image), *parts)
+    assert image.read_bytes() == before
+
+
+def test_the_digest_is_held_to_the_limit_before_the_keyslot_is_paid_for(tmp_path: Path) -> None:
+    image = folder_with(tmp_path, "luks2")
     document = builders.document_of(image.read_bytes())
-    costs = {"type": "argon2id", "time": 4, "memory": 1 << 20, "cpus": 65}
-    for keyslot in document["keyslots"].values():
-        keyslot["kdf"] = {**costs, "salt": keyslot["kdf"]["salt"]}
+    document["digests"]["0"]["iterations"] = (1 << 31) - 1
     image.write_bytes(builders.with_document(image.read_bytes(), document))
-    text = refused(luksmeta("unlock", image, stdin=FIRST), 3, "cpus is 65")
-    assert "--max-memory" not in text
+    text = "digest 0: pbkdf2: would take about"
+    line = ("unlock", image, "--max-time", "2")
+    refused(luksmeta(*line, stdin=FIRST), 3, f"keyslot 0: {text}")
+    key = key_file(tmp_path, builders.VOLUME_KEY, "volume-key")
+    refused(luksmeta(*line, "--volume-key-file", key), 3, text)
 
 
 def test_with_debug_there_is_a_traceback_and_no_secret(tmp_path: Path) -> None:

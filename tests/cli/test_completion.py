@@ -38,7 +38,7 @@ def completed(folder: Path, *words: str) -> set[str]:
 
 def test_bash_completes_commands(tmp_path: Path) -> None:
     assert completed(tmp_path, "") == set(root.list_commands(click.Context(root)))
-    assert completed(tmp_path, "re") == {"read", "remove-key", "restore-header"}
+    assert completed(tmp_path, "re") == {"read", "remove-key", "renew-digest", "restore-header"}
 
 
 def test_bash_completes_options_and_their_values(tmp_path: Path) -> None:

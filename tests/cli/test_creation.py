@@ -118,7 +118,7 @@ def test_size_makes_a_sparse_private_file_and_extends_one(path: Path) -> None:
     assert path.stat().st_size == 2 << 20
     before = path.read_bytes()
     text = refused(
-        luksmeta("format", path, "-q", "--size", "1M", *small, stdin=FIRST), 1, str(path)
+        luksmeta("format", path, "--size", "1M", *small, stdin=FIRST), 1, str(path), "2097152"
     )
     assert str(2 << 20) in text
     assert str(1 << 20) in text

@@ -77,6 +77,59 @@ def test_all_settings_are_one_write_or_none(image: Path) -> None:
     assert (after["label"], after["keyslots"]["1"]["priority"]) == ("new", "high")
 
 
+def test_the_areas_get_other_sizes(image: Path, tmp_path: Path) -> None:
+    line = ("config", image, "--luks2-metadata-size", "32k", "--luks2-keyslots-size", "400k")
+    answer = done(luksmeta(*line, "--label", "wide", "--json"))
+    assert answer.json["keyslots_area"] == {"offset": 64 << 10, "size": 400 << 10}
+    assert answer.json["label"] == "wide"
+    text = cryptsetup.dump(image)
+    assert "Metadata area: \t32768 [bytes]" in text
+    assert "Keyslots area: \t409600 [bytes]" in text
+    for secret in (FIRST, SECOND):
+        assert cryptsetup.unlocks(image, secret)
+        assert opens(image, secret)
+
+
+def test_a_dry_run_shows_how_keyslots_move(image: Path) -> None:
+    before = image.read_bytes()
+    line = ("config", image, "--luks2-metadata-size", "32k", "--dry-run", "--json")
+    plan = done(luksmeta(*line)).json["plan"]
+    assert [step["what"] for step in plan if step["step"] != "barrier"] == [
+        "keyslot 0 area",
+        "primary header, seqid 5",
+        "secondary header, seqid 5",
+        "keyslot 0 old area wiped",
+        "secondary header, seqid 6",
+        "old copy wiped",
+        "primary header, seqid 6",
+    ]
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--luks2-metadata-size", "48k"), ("49152", "16384", "4194304")),
+        (("--luks2-keyslots-size", "1M"), ("0x108000", "0x88000")),
+        (("--luks2-keyslots-size", "128k"), ("keyslot 1", "131072 bytes", "kill-slot makes room")),
+        (("--luks2-keyslots-size", "0"), ("keyslots size 0",)),
+    ],
+)
+def test_sizes_without_room_are_refused(
+    options: tuple[str, ...], parts: tuple[str, ...], image: Path
+) -> None:
+    before = image.read_bytes()
+    refused(luksmeta("config", image, *options, "--label", "x"), 1, str(image), *parts)
+    assert image.read_bytes() == before
+
+
+def test_every_flag_of_cryptsetup_is_taken(image: Path) -> None:
+    flags = "allow-discards,same-cpu-crypt,submit-from-crypt-cpus,no-journal,"
+    flags += "no-read-workqueue,no-write-workqueue,high_priority"
+    answer = done(luksmeta("config", image, "--persistent-flags", flags, "--json"))
+    assert answer.json["flags"] == flags.split(",")
+
+
 def test_flags_are_replaced_as_a_whole(image: Path) -> None:
     done(luksmeta("config", image, "--persistent-flags", "allow-discards,no-read-workqueue"))
     assert cryptsetup.dump_json(image)["config"]["flags"] == ["allow-discards", "no-read-workqueue"]
@@ -90,8 +143,9 @@ def test_flags_are_replaced_as_a_whole(image: Path) -> None:
 def test_luks1_has_no_label(tmp_path: Path) -> None:
     image = builders.file(tmp_path / "volume.img", "luks1")
     before = image.read_bytes()
-    for option in ("--label", "--subsystem", "--persistent-flags"):
-        value = "allow-discards" if option == "--persistent-flags" else "x"
+    values = {"--persistent-flags": "allow-discards", "--luks2-keyslots-size": "1M"}
+    for option in ("--label", "--subsystem", *values):
+        value = values.get(option, "x")
         refused(luksmeta("config", image, option, value), 1, str(image), "LUKS1")
     refused(luksmeta("config", image, "-S", "0", "--priority", "high"), 1, str(image), "LUKS1")
     assert image.read_bytes() == before

@@ -44,6 +44,7 @@ COMMANDS = (
     Command("add-key", NEW_KEY, writes=True),
     Command("change-key", NEW_KEY, writes=True),
     Command("convert-key", (*FIRST_KEY, *CHEAP), writes=True, versions=("luks2",)),
+    Command("renew-digest", (*FIRST_KEY, "--pbkdf-force-iterations", "1000"), writes=True),
     Command("remove-key", ("-d", "{d}/second"), writes=True),
     Command("kill-slot", FIRST_KEY, writes=True),
     Command("config", ("--uuid", "c0ffee00-0000-4000-8000-000000000002"), writes=True),

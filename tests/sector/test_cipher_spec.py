@@ -84,15 +84,6 @@ def test_everything_the_kernel_took_is_read() -> None:
         spec = CipherSpec.parse(vector.cipher)
         check_key_size(spec, len(vector.key))
         assert spec.is_null == (vector.cipher == "cipher_null-ecb")
-        assert not spec.is_aead
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "text"),
-    [("aes", "ecb", "aes-ecb"), ("aes", "cbc-essiv:sha256", "aes-cbc-essiv:sha256")],
-)
-def test_the_two_fields_of_luks1_are_joined(name: str, mode: str, text: str) -> None:
-    assert CipherSpec.from_luks1(name, mode) == CipherSpec.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -131,14 +122,3 @@ def test_a_wrong_key_size_is_refused_with_the_sizes_that_fit() -> None:
     with pytest.raises(AlgorithmError, match="key has 33 bytes, takes 32, 48 or 64") as caught:
         check_key_size(CipherSpec.parse("aes-xts-plain64"), 33)
     assert (caught.value.kind, caught.value.name) == ("cipher", "aes-xts-plain64")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("aes-gcm-random", "aegis128-random", "chacha20-random", "capi:gcm(aes)-random"),
-        *("capi:authenc(hmac(sha256),xts(aes))-random", "capi:rfc7539(chacha20,poly1305)-random"),
-    ],
-)
-def test_authenticated_ciphers_are_known_as_such(text: str) -> None:
-    assert CipherSpec.parse(text).is_aead
