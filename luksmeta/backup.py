@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from luksmeta import requirements
+from luksmeta.comparison import Comparison, compare
 from luksmeta.errors import (
     HeaderError,
     NotLuksError,
@@ -57,11 +58,17 @@ def _plan(source: Storage, size: int, header: Header) -> WritePlan:
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What restoring a backup would write, and what the user should know before it does."""
+    """What restoring a backup would write, and what the user should know before it does.
+
+    ``comparison`` is that of the ``present`` header with the backup's; both are None when there is
+    no header that can be read.
+    """
 
     plan: WritePlan
     header: Header
     notes: tuple[str, ...]
+    present: Header | None
+    comparison: Comparison | None
 
     def apply(self, storage: Storage) -> None:
         """Write the backup over the header of ``storage``.
@@ -69,9 +76,15 @@ class Restoration:
         StorageBusyError when that header is no longer the one that was compared.
         """
         with locked(storage, exclusive=True):
-            if tuple(_differences(storage, self.header)) != self.notes:
+            if not self._is_current(storage):
                 raise StorageBusyError(f"{storage.name}: another process has changed the header")
             self.plan.apply(storage)
+
+    def _is_current(self, storage: Storage) -> bool:
+        present, note = _present(storage)
+        if self.present is None or present is None:
+            return self.present is present and self.notes == (note,)
+        return type(self.present) is type(present) and self.present.is_current(storage)
 
 
 def prepare(storage: Storage, backup: Storage) -> Restoration:
@@ -88,14 +101,19 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
         raise StorageError(
             f"{storage.name}: has {storage.size} bytes, the backup's header needs {size}"
         )
+    comparison = None
     with locked(storage, exclusive=False):
-        notes = tuple(_differences(storage, header))
+        present, note = _present(storage)
+        if present is not None:
+            comparison = compare(present, storage, header, backup)
+    notes = (note,) if present is None else tuple(_differences(present, header))
     steps = (
         Reserve(size, "space for the header"),
         Copy(backup, Extent(0, min(size, backup.size)), f"header backup {backup.name}"),
         Barrier(),
     )
-    return Restoration(WritePlan.of("restore the header", steps), header, notes)
+    plan = WritePlan.of("restore the header", steps)
+    return Restoration(plan, header, notes, present, comparison)
 
 
 def restore(target: Target, backup: Target) -> Restoration:
@@ -107,14 +125,18 @@ def restore(target: Target, backup: Target) -> Restoration:
     return restoration
 
 
-def _differences(storage: Storage, backup: Header) -> list[str]:
-    """Notes on harmless differences; UnsupportedError for the others."""
+def _present(storage: Storage) -> tuple[Header | None, str]:
+    """The target's own header; or a note on why there is none to compare."""
     try:
-        present = read_header(storage)
+        return read_header(storage), ""
     except NotLuksError:
-        return ["the target holds no LUKS header; the backup's is written over what is there"]
+        return None, "the target holds no LUKS header; the backup's is written over what is there"
     except HeaderError as error:
-        return [f"the target's own header is damaged and could not be compared ({error})"]
+        return None, f"the target's own header is damaged and could not be compared ({error})"
+
+
+def _differences(present: Header, backup: Header) -> list[str]:
+    """Notes on harmless differences; UnsupportedError for the others."""
     old, new = present.metadata, backup.metadata
     notes = []
     if old.version != new.version:

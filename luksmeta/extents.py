@@ -49,3 +49,20 @@ def first_fit(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | No
         offset = max(offset, extent.end)
     candidate = Extent(offset, size)
     return candidate if within.contains(candidate) else None
+
+
+def uncovered(extents: Iterable[Extent], covers: Iterable[Extent]) -> list[Extent]:
+    """What of ``extents`` no cover shares a byte with, in order, each byte once."""
+    left: list[Extent] = []
+    taken = sorted(covers)
+    reached = 0
+    for extent in sorted(extents):
+        at = max(extent.offset, reached)
+        for cover in taken:
+            if at < min(cover.offset, extent.end):
+                left.append(Extent(at, min(cover.offset, extent.end) - at))
+            at = max(at, cover.end)
+        if at < extent.end:
+            left.append(Extent(at, extent.end - at))
+        reached = max(reached, extent.end)
+    return left

@@ -162,15 +162,6 @@ def change(
     return keyslot_id, [added, _moved(added.header, spare_id, keyslot_id)]
 
 
-def erase(header: Header) -> list[HeaderChange]:
-    """Every keyslot that opens the volume removed, one after another, as cryptsetup does it."""
-    changes: list[HeaderChange] = []
-    for keyslot_id in sorted(header.metadata.bound_keyslots):
-        changes.append(remove(header, keyslot_id))
-        header = changes[-1].header
-    return changes
-
-
 def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
     """A change of the header alone: no keyslot's area is touched."""
     after = header.updated(metadata)

@@ -37,6 +37,10 @@ def allow_removal(metadata: Metadata) -> None:
     _refuse_all_but(metadata, _HARDWARE | ONLINE_REENCRYPTION | {OFFLINE_REENCRYPTION})
 
 
+def allow_anything(metadata: Metadata) -> None:
+    """Raise nothing: no requirement keeps a header from being erased altogether."""
+
+
 def allow_restoring(metadata: Metadata) -> None:
     """Raise RequirementError for a header backup taken in a state that must not come back."""
     _refuse_all_but(metadata, ONLINE_REENCRYPTION | {"inline-hw-tags"})

@@ -441,6 +441,19 @@ def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[Fil
             Path(path).unlink()
         raise
     file.close()
+    _flush_folder(path)
+
+
+def _flush_folder(path: str | os.PathLike[str]) -> None:
+    """Put a new file's name on stable storage, where the system can."""
+    if sys.platform == "win32":
+        return
+    with suppress(OSError):
+        descriptor = os.open(Path(path).parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def open_storage(target: Target, *, writable: bool = False) -> Storage:

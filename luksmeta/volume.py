@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from luksmeta import digests, key_management, requirements
+from luksmeta import digests, erasure, key_management, requirements
 from luksmeta.closing import Closing
 from luksmeta.configuration import Settings
 from luksmeta.errors import HeaderError, KeyslotError, StorageBusyError
@@ -180,9 +180,16 @@ class Volume(Closing):
 
         self.change(removed, requirements.allow_removal)
 
-    def erase(self) -> None:
-        """Remove every keyslot that opens the volume; only a header backup brings one back."""
-        self.change(key_management.erase, requirements.allow_removal)
+    def erase(self, *, everything: bool = False) -> None:
+        """Remove every keyslot that opens the volume; only a header backup brings one back.
+
+        With ``everything`` also the others, the whole keyslots area, and the header: afterwards
+        there is no volume, and this object is good for nothing but to be closed.
+        """
+        if everything:
+            self.change(erasure.erase_everything, requirements.allow_anything)
+        else:
+            self.change(erasure.erase, requirements.allow_removal)
 
     def configure(
         self,

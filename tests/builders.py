@@ -25,7 +25,7 @@ KEYSLOTS_THAT_FIT = 4
 """How many areas the LUKS2 volumes of these tests have room for."""
 
 _DATA_OFFSET: dict[Version, int] = {
-    "luks1": 4096 + 8 * (128 << 10),
+    "luks1": 2 * (16 << 10) + 8 * (128 << 10),  # so that LUKS2 headers would fit
     "luks2": 2 * (16 << 10) + KEYSLOTS_THAT_FIT * (128 << 10),
 }
 VERSIONS: tuple[Version, ...] = ("luks1", "luks2")

@@ -23,6 +23,7 @@ from luksmeta.storage import (
     MemoryStorage,
     SliceStorage,
     Storage,
+    new_file,
     open_storage,
 )
 from tests.storages import UnreadableStorage, UntouchedStorage
@@ -240,3 +241,13 @@ def test_a_path_a_file_object_and_a_storage_all_open(tmp_path: Path) -> None:
 
 def test_a_repr_names_the_storage_and_not_its_bytes() -> None:
     assert repr(MemoryStorage(b"secret", name="m")) == "<MemoryStorage m size=0x6>"
+
+
+def test_a_new_file_is_flushed_and_then_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: flushed.append(stat.S_ISDIR(os.fstat(fd).st_mode)))
+    with new_file(tmp_path / "new") as file:
+        file.resize(1)
+    assert flushed == [False, True]

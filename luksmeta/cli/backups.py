@@ -1,15 +1,15 @@
-"""``backup-header``, ``restore-header`` and ``erase``."""
+"""``backup-header`` and ``restore-header``."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
 
-from luksmeta import backup, requirements
-from luksmeta.cli import interrupts, output, prompt
+from luksmeta import backup
+from luksmeta.backup import Restoration
+from luksmeta.cli import comparison_page, interrupts, output, prompt
 from luksmeta.cli.options import (
     FileName,
     NewFileName,
@@ -18,9 +18,8 @@ from luksmeta.cli.options import (
     json_option,
     volume_options,
 )
-from luksmeta.cli.unlocking import open_header_for, open_to_change
+from luksmeta.cli.unlocking import open_header_for
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
-from luksmeta.model import AnyKeyslot, Keyslot
 from luksmeta.storage import FileStorage, MemoryStorage, Storage
 
 _BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes
@@ -88,9 +87,13 @@ def restore_header_command(
         restoration = backup.prepare(storage, source)
         for note in restoration.notes:
             output.warning(f"{volume.header_file}: {note}")
+        changes = _changes(restoration)
         if dry_run:
-            output.say_plans([restoration.plan], as_json=as_json)
+            _say_plan(restoration, changes, as_json=as_json)
             return
+        if prompt.is_interactive() and not volume.batch_mode:
+            for line in changes:
+                click.echo(output.printable(line), err=True)
         prompt.confirm(
             f"{volume.header_file}: header and keyslots will be replaced by those of {input_file}",
             batch_mode=volume.batch_mode,
@@ -98,38 +101,37 @@ def restore_header_command(
         restoration.apply(storage)
         metadata = restoration.header.metadata
         if as_json:
-            output.say_json({"uuid": metadata.uuid, "keyslots": sorted(metadata.keyslots)})
+            output.say_json(
+                {
+                    "uuid": metadata.uuid,
+                    "keyslots": sorted(metadata.keyslots),
+                    "comparison": _described(restoration),
+                }
+            )
         else:
             output.say(f"{volume.header_file}: header of volume {metadata.uuid} restored")
+            for line in changes:
+                output.say(f"  {line}")
 
 
-@click.command("erase")
-@volume_options
-@json_option
-@dry_run_option
-def erase_command(*, volume: VolumeOptions, as_json: bool, dry_run: bool) -> None:
-    """Remove every keyslot that opens the volume. Only a header backup brings the data back.
+def _changes(restoration: Restoration) -> list[str]:
+    """What restoring changes, in a few lines; none where there is no header to compare."""
+    comparison = restoration.comparison
+    return [] if comparison is None else comparison_page.restored(comparison)
 
-    The header itself stays, and so do unbound keyslots, which open no data.
-    """
-    allow = requirements.allow_removal
-    with open_to_change(volume, dry_run=dry_run, allow=allow) as opened:
-        erased = sorted(opened.metadata.bound_keyslots)
-        if not dry_run:
-            prompt.confirm(
-                f"{volume.header_file}: {_counted(erased)} will be erased, and the data with that",
-                batch_mode=volume.batch_mode,
-                refused=prompt.RemovalRefusedError,
-            )
-        opened.erase()
-        left = sorted(opened.metadata.keyslots)
-        if dry_run:
-            output.say_plans(opened.written, as_json=as_json)
-        elif as_json:
-            output.say_json({"erased": erased, "left": left})
-        else:
-            output.say(f"{volume.header_file}: {_counted(erased)} erased")
-            _say_what_stays(opened.metadata.keyslots)
+
+def _described(restoration: Restoration) -> dict[str, object] | None:
+    return None if restoration.comparison is None else restoration.comparison.describe()
+
+
+def _say_plan(restoration: Restoration, changes: list[str], *, as_json: bool) -> None:
+    if as_json:
+        plan = output.steps_of([restoration.plan])
+        output.say_json({"plan": plan, "comparison": _described(restoration)})
+        return
+    output.say_plans([restoration.plan], as_json=False)
+    for line in changes:
+        output.say(line)
 
 
 def _source(name: str) -> Storage:
@@ -144,13 +146,3 @@ def _source(name: str) -> Storage:
             f"standard input: more than {_BACKUP_MAX} bytes, the most of a LUKS2 header"
         )
     return MemoryStorage(content, name="standard input", writable=False)
-
-
-def _counted(keyslots: Sequence[int]) -> str:
-    return f"{len(keyslots)} keyslot" + ("" if len(keyslots) == 1 else "s")
-
-
-def _say_what_stays(keyslots: Mapping[int, AnyKeyslot]) -> None:
-    for keyslot_id, keyslot in sorted(keyslots.items()):
-        kind = "unbound" if isinstance(keyslot, Keyslot) else keyslot.type
-        output.say(f"  keyslot {keyslot_id} ({kind}) stays")

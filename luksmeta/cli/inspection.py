@@ -29,7 +29,7 @@ def dump_command(*, volume: VolumeOptions, as_json: bool) -> None:
             device_size = data.size
     output.warn_about_copies(volume.header_file, header)
     if as_json:
-        from luksmeta.cli.header_description import describe
+        from luksmeta.description import describe
 
         output.say_json(describe(header))
     else:

@@ -153,8 +153,12 @@ def errors_of(name: str) -> Iterator[None]:
 
 def say_plans(plans: Iterable[WritePlan], *, as_json: bool) -> None:
     """What a dry run would have written, and where."""
-    steps = [{"change": plan.what, **step} for plan in plans for step in plan.describe()]
-    say_steps(steps, as_json=as_json)
+    say_steps(steps_of(plans), as_json=as_json)
+
+
+def steps_of(plans: Iterable[WritePlan]) -> list[dict[str, int | str]]:
+    """The steps of write plans, each with the name of its change."""
+    return [{"change": plan.what, **step} for plan in plans for step in plan.describe()]
 
 
 def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:

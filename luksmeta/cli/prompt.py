@@ -49,7 +49,7 @@ class RefusedError(LuksError):
 
 
 class RemovalRefusedError(RefusedError):
-    """The user did not confirm that keyslots go."""
+    """The user did not confirm that keyslots go, or move."""
 
     exit_status = 2
 

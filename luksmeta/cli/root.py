@@ -25,8 +25,11 @@ _FAMILIES: Final = {
     "luksmeta.cli.keyslots": ("change-key", "convert-key", "remove-key", "kill-slot"),
     "luksmeta.cli.digests": ("renew-digest",),
     "luksmeta.cli.settings": ("config", "volume-key"),
-    "luksmeta.cli.backups": ("backup-header", "restore-header", "erase"),
+    "luksmeta.cli.backups": ("backup-header", "restore-header"),
     "luksmeta.cli.repair": ("repair",),
+    "luksmeta.cli.diff": ("diff",),
+    "luksmeta.cli.erase": ("erase",),
+    "luksmeta.cli.convert": ("convert",),
     "luksmeta.cli.benchmark": ("benchmark",),
     "luksmeta.cli.completion": ("completion",),
 }
@@ -157,7 +160,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _status(result: object) -> int:
-    """What click gives back: an exit status from --help and the like, else nothing."""
+    """What click gives back: an exit status from --help and from few commands, else nothing."""
     return result if isinstance(result, int) else 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -186,10 +187,32 @@ class Luks1Header:
             raise UnsupportedError("header: LUKS1 cannot hold these keyslots as they are")
         return replace(self, record=record, metadata=written)
 
+    @property
+    def offsets(self) -> dict[int, int]:
+        """Where the areas of all keyslots begin, in use or not, in bytes."""
+        records = self.record.keyslot_records()
+        return {each: entry.key_material_offset * SECTOR_SIZE for each, entry in enumerate(records)}
+
+    def relocated(self, offsets: Mapping[int, int]) -> Self:
+        """The header with the areas of all keyslots, in use or not, at these offsets (bytes).
+
+        HeaderError when two areas would overlap, or one the header or the data.
+        """
+        records = tuple(
+            replace(old, key_material_offset=offsets[keyslot_id] // SECTOR_SIZE)
+            for keyslot_id, old in enumerate(self.record.keyslot_records())
+        )
+        record = self.record.with_keyslot_records(records)
+        check(record)
+        return replace(self, record=record, metadata=_to_metadata(record))
+
     def steps(self) -> tuple[Step, ...]:
         """One write of two sectors, and the barrier behind it."""
-        data = self.record.to_bytes().ljust(WRITTEN_SIZE, b"\0")
-        return (Write(0, data, "partition header"), Barrier())
+        return (Write(0, self.to_bytes(), "partition header"), Barrier())
+
+    def to_bytes(self) -> bytes:
+        """The two sectors of the header, zero padded."""
+        return self.record.to_bytes().ljust(WRITTEN_SIZE, b"\0")
 
     def is_current(self, storage: Storage) -> bool:
         """Whether the device still holds these very bytes: LUKS1 has no counter to compare."""

@@ -1,4 +1,4 @@
-"""``backup-header``, ``restore-header`` and ``erase``."""
+"""``backup-header`` and ``restore-header``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 
 from luksmeta.formatting import Version
 from tests import builders
-from tests.builders import FIRST, SECOND, VERSIONS
+from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.cli.runner import CHEAP, done, key_file, luksmeta, opens, refused
-from tests.corpus import Corpus, corpus_image
 from tests.interop.peers import cryptsetup
 
 on_versions = pytest.mark.parametrize("version", VERSIONS)
@@ -60,7 +59,59 @@ def test_restore_asks_and_says_what_came_back(backup: Path) -> None:
     refused(luksmeta("restore-header", image, "-i", backup), 1, str(image), str(backup), "-q")
     assert image.read_bytes() == before
     document = done(luksmeta("restore-header", image, "-i", backup, "-q", "--json")).json
-    assert document == {"uuid": cryptsetup.uuid(image), "keyslots": [0, 1]}
+    assert document["comparison"]["equal"]
+    assert (document["uuid"], document["keyslots"]) == (cryptsetup.uuid(image), [0, 1])
+
+
+def change_keyslots(image: Path) -> None:
+    """Keyslot 0 as it was, another passphrase for 1, no 2 any more, a new 3."""
+    folder = image.parent
+    first, third = key_file(folder, FIRST), key_file(folder, b"new", "new")
+    second = key_file(folder, SECOND, "second")
+    done(luksmeta("add-key", image, "-d", first, "--new-keyfile", third, "-S", "3", *CHEAP))
+    done(luksmeta("kill-slot", image, "2", "-q"))
+    change = ("change-key", image, "-S", "1", "-d", second, "--new-keyfile", third)
+    done(luksmeta(*change, *CHEAP))
+
+
+CHANGED = (
+    "keyslot 0 stays as it is",
+    "keyslot 1 goes back to the passphrase that it had",
+    "keyslot 2 comes back",
+    "keyslot 3 will be lost",
+)
+
+
+@on_versions
+def test_restore_says_what_becomes_of_each_keyslot(version: Version, backup: Path) -> None:
+    image = builders.file(backup.parent / "volume.img", version, FIRST, SECOND, THIRD)
+    done(luksmeta("backup-header", image, "-o", backup))
+    change_keyslots(image)
+    restore = ("restore-header", image, "-i", backup, "-q")
+    before = image.read_bytes()
+    lines = done(luksmeta(*restore, "--dry-run")).out.splitlines()
+    assert tuple(lines[-4:]) == CHANGED
+    dry = done(luksmeta(*restore, "--dry-run", "--json")).json
+    assert dry["plan"]
+    assert image.read_bytes() == before
+    states = [each["state"] for each in dry["comparison"]["keyslots"]]
+    assert states == ["same", "changed", "only in other", "only in one"]
+    lines = done(luksmeta(*restore)).out.splitlines()
+    assert tuple(line.strip() for line in lines[1:5]) == CHANGED
+    assert all(opens(image, secret) for secret in (FIRST, SECOND, THIRD))
+    assert not opens(image, b"new")
+
+
+def test_restore_says_when_the_volume_key_may_be_another(backup: Path) -> None:
+    """A backup of the volume that was here before: same geometry, another key."""
+    image = backup.parent / "volume.img"
+    line = ("format", image, "--offset", str(2048), "-q", *CHEAP)
+    done(luksmeta(*line, "--size", "2M", stdin=FIRST))
+    done(luksmeta("backup-header", image, "-o", backup))
+    done(luksmeta(*line, stdin=FIRST))
+    answer = luksmeta("restore-header", image, "-i", backup, "-q", "--dry-run")
+    assert "the digest of the volume key is another one" in answer.out
+    assert "UUID" in answer.err
 
 
 def test_restore_takes_a_backup_from_standard_input(backup: Path) -> None:
@@ -130,38 +181,3 @@ def test_restore_refuses_what_does_not_fit_and_writes_nothing(backup: Path) -> N
     refused(luksmeta("restore-header", image, "-i", backup, "-q"), 4, str(backup))
     assert [other.read_bytes(), image.read_bytes()] == before
     assert small.read_bytes() == bytes(1000)
-
-
-@on_versions
-def test_erase_removes_every_keyslot_and_says_so(version: Version, tmp_path: Path) -> None:
-    image = builders.file(tmp_path / "volume.img", version, FIRST, SECOND)
-    before = image.read_bytes()
-    refused(luksmeta("erase", image), 1, str(image), "2 keyslots", "-q")
-    assert image.read_bytes() == before
-    assert done(luksmeta("erase", image, "-q")).out == f"{image}: 2 keyslots erased\n"
-    assert not cryptsetup.unlocks(image, FIRST)
-    assert cryptsetup.is_luks(image)
-    document = done(luksmeta("erase", image, "-q", "--json")).json
-    assert document == {"erased": [], "left": []}
-
-
-def test_erase_says_which_keyslots_stay(corpus: Corpus, tmp_path: Path) -> None:
-    image = corpus.copy("made/l2-unbound", tmp_path)
-    image.chmod(0o600)
-    bound = {str(known.slot) for known in corpus_image("made/l2-unbound").passphrases}
-    keyslots = luksmeta("dump", image, "--json").json["keyslots"]
-    unbound = [int(key) for key, each in keyslots.items() if each["state"] == "unbound"]
-    assert unbound
-    assert bound
-    text = done(luksmeta("erase", image, "-q")).out
-    for keyslot_id in unbound:
-        assert f"  keyslot {keyslot_id} (unbound) stays\n" in text
-    assert luksmeta("erase", image, "-q", "--json").json["left"] == unbound
-
-
-def test_erase_keeps_an_unbound_keyslot_that_cryptsetup_made(tmp_path: Path) -> None:
-    image = cryptsetup.luks_format(tmp_path / "volume.img", FIRST)
-    cryptsetup.add_key(image, FIRST, SECOND, extra=("--unbound", "--key-size", "256"))
-    answer = done(luksmeta("erase", image, "-q"))
-    assert answer.out == f"{image}: 1 keyslot erased\n  keyslot 1 (unbound) stays\n"
-    done(luksmeta("unlock", image, "-S", "1", "-d", key_file(tmp_path, SECOND)))

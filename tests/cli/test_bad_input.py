@@ -222,7 +222,7 @@ def test_a_volume_locked_by_another_process_is_status_5(
 
     if command.name == "write":
         return  # locks the header for reading only
-    image = folder_with(tmp_path, "luks2")
+    image = folder_with(tmp_path, command.versions[-1])
     before = image.read_bytes()
     monkeypatch.setitem(_defaults(locking.locked), "wait_seconds", 0.05)
     with image.open("rb") as other:

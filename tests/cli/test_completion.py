@@ -38,7 +38,9 @@ def completed(folder: Path, *words: str) -> set[str]:
 
 def test_bash_completes_commands(tmp_path: Path) -> None:
     assert completed(tmp_path, "") == set(root.list_commands(click.Context(root)))
-    assert completed(tmp_path, "re") == {"read", "remove-key", "renew-digest", "restore-header"}
+    assert completed(tmp_path, "re") == {
+        "read", "remove-key", "renew-digest", "repair", "restore-header"
+    }  # fmt: skip
 
 
 def test_bash_completes_options_and_their_values(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, COMMAND, Argument, luksmeta, opens
@@ -158,12 +159,20 @@ def test_batch_mode_asks_once(terminal: Start, image: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "refused"),
-    [("format", 1), ("restore-header", 1), ("erase", 2), ("remove-key", 2), ("kill-slot", 2)],
+    [
+        ("format", 1),
+        ("restore-header", 1),
+        ("erase", 2),
+        ("convert", 2),
+        ("remove-key", 2),
+        ("kill-slot", 2),
+    ],
 )
 def test_what_destroys_wants_yes_in_capital_letters(
     terminal: Start, tmp_path: Path, command: str, refused: int
 ) -> None:
-    image = builders.file(tmp_path / "volume.img", "luks2", FIRST)
+    version: Version = "luks1" if command == "convert" else "luks2"
+    image = builders.file(tmp_path / "volume.img", version, FIRST)
     key = tmp_path / "key"
     key.write_bytes(FIRST)
     luksmeta("backup-header", image, "-o", tmp_path / "backup")
@@ -171,6 +180,7 @@ def test_what_destroys_wants_yes_in_capital_letters(
         "format": (image, "-d", key, *CHEAP),
         "restore-header": (image, "-i", tmp_path / "backup"),
         "erase": (image,),
+        "convert": (image, "--type", "luks2"),
         "remove-key": (image, "-d", key),
         "kill-slot": (image, "0", "-d", key),
     }
@@ -182,6 +192,15 @@ def test_what_destroys_wants_yes_in_capital_letters(
         assert image.read_bytes() == before
     assert terminal(command, *lines[command]).answer(YES, "YES\n").end()[0] == 0
     assert command == "restore-header" or image.read_bytes() != before
+
+
+def test_restore_says_what_will_change_before_it_asks(terminal: Start, tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2", FIRST, SECOND)
+    luksmeta("backup-header", image, "-o", tmp_path / "backup")
+    luksmeta("kill-slot", image, "1", "-q")
+    run = terminal("restore-header", image, "-i", tmp_path / "backup")
+    run.answer("keyslot 0 stays as it is", "").answer("keyslot 1 comes back", "")
+    assert run.answer(YES, "no\n").end()[0] == 1
 
 
 def test_the_volume_key_is_shown_after_yes(terminal: Start, image: Path) -> None:

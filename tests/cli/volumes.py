@@ -50,6 +50,8 @@ COMMANDS = (
     Command("config", ("--uuid", "c0ffee00-0000-4000-8000-000000000002"), writes=True),
     Command("restore-header", ("-q", "-i", "{d}/backup"), writes=True),
     Command("erase", ("-q",), writes=True),
+    Command("erase", ("-q", "--all"), writes=True),
+    Command("convert", ("-q", "--type", "luks2"), writes=True, versions=("luks1",)),
     Command(
         "format", ("-q", "-d", "{d}/first", "--offset", _SECTORS, *CHEAP), True, True, ("luks2",)
     ),

@@ -1,0 +1,137 @@
+"""``diff``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+import click
+
+from luksmeta.cli import output
+from luksmeta.cli.comparison_page import render
+from luksmeta.cli.key_options import UnlockOptions, unlock_options
+from luksmeta.cli.options import FileName, json_option
+from luksmeta.cli.unlocking import read_volume_key, try_passphrases
+from luksmeta.comparison import Comparison, compare
+from luksmeta.errors import KeyslotNotFoundError, LuksError, PassphraseError, VolumeKeyError
+from luksmeta.secret import SecretBytes
+from luksmeta.unlocked_volume import UnlockedVolume
+from luksmeta.volume import Volume
+from luksmeta.volume import open as open_volume
+
+_DIFFERENT = 1
+
+
+@click.command("diff")
+@click.argument("one", type=FileName())
+@click.argument("other", type=FileName())
+@click.option(
+    "--try",
+    "is_tried",
+    is_flag=True,
+    help="Try a passphrase on both sides, and prove whether their volume keys are the same.",
+)
+@unlock_options("With --try: this keyslot only.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 when the headers differ.")
+@json_option
+@click.option("--debug", is_flag=True, help="Show a log, and tracebacks of errors.")
+def diff_command(
+    *,
+    one: str,
+    other: str,
+    is_tried: bool,
+    key: UnlockOptions,
+    exit_code: bool,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Compare two headers: of volumes, header backups or detached headers. Nothing is written.
+
+    Field by field, and keyslot by keyslot: which are the same, by salt and key material whatever
+    their ids, which changed, and which passphrases only one side honours. With a volume and its
+    backup that says who still gets in with the backup.
+    """
+    output.log(f"diff of {one} and {other}, --debug {debug}")
+    with ExitStack() as stack:
+        sides = [stack.enter_context(open_volume(name)) for name in (one, other)]
+        for side in sides:
+            output.warn_about_copies(side.header_storage.name, side.header)
+        comparison = _compared(*sides)
+        tried = None
+        if is_tried or key.key_file is not None or key.volume_key_file is not None:
+            tried = _tried(sides, key, stack)
+            comparison = _with_proof(comparison, tried)
+        if as_json:
+            output.say_json({**comparison.describe(), "tried": _described(tried)})
+        else:
+            output.say_styled(render(comparison, one, other))
+            for name, opened in zip((one, other), tried or (), strict=False):
+                output.say(f"  {name}: {_text(opened)}")
+    return _DIFFERENT if exit_code and not comparison.is_equal else 0
+
+
+def _compared(one: Volume, other: Volume) -> Comparison:
+    return compare(one.header, one.header_storage, other.header, other.header_storage)
+
+
+def _tried(
+    sides: Sequence[Volume], key: UnlockOptions, stack: ExitStack
+) -> list[UnlockedVolume | None]:
+    """What the passphrase or the volume key opens, None where it does not; the stack wipes it."""
+    if key.volume_key_file is not None:
+        size = sides[0].metadata.volume_key_size
+        with read_volume_key(key.volume_key_file, size) as volume_key:
+            return _opened(sides, lambda side: side.unlock(volume_key=volume_key), stack)
+
+    def attempt(passphrase: SecretBytes) -> list[UnlockedVolume | None]:
+        return _opened(
+            sides,
+            lambda side: side.unlock(passphrase, keyslot=key.key_slot, limits=key.limits),
+            stack,
+        )
+
+    opened, passphrase = try_passphrases("Passphrase to try on both", key, attempt)
+    passphrase.wipe()
+    return opened
+
+
+def _opened(
+    sides: Sequence[Volume], unlock: Callable[[Volume], UnlockedVolume], stack: ExitStack
+) -> list[UnlockedVolume | None]:
+    """Each side opened; the last error when neither can be."""
+    opened: list[UnlockedVolume | None] = []
+    failure: LuksError | None = None
+    for side in sides:
+        try:
+            opened.append(stack.enter_context(unlock(side)))
+        except (PassphraseError, KeyslotNotFoundError, VolumeKeyError) as error:
+            opened.append(None)
+            failure = error
+    if failure is not None and not any(opened):
+        raise failure
+    return opened
+
+
+def _with_proof(comparison: Comparison, tried: list[UnlockedVolume | None]) -> Comparison:
+    """Whether both volume keys are the same, where both sides opened."""
+    one, other = tried
+    if one is None or other is None:
+        return comparison
+    return replace(comparison, same_volume_key=one.volume_key.matches(other.volume_key))
+
+
+def _text(opened: UnlockedVolume | None) -> str:
+    if opened is None:
+        return "does not open"
+    return "opens" if opened.keyslot is None else f"keyslot {opened.keyslot} opens"
+
+
+def _described(tried: list[UnlockedVolume | None] | None) -> dict[str, object] | None:
+    if tried is None:
+        return None
+    names = ("one", "other")
+    return {
+        name: None if each is None else {"keyslot": each.keyslot}
+        for name, each in zip(names, tried, strict=True)
+    }

@@ -1,0 +1,193 @@
+"""What differs between two headers: of a volume and of its backup, say, field by field and area by
+area, and which passphrases each of them honours.
+
+Keyslots are told by what they hold, not by their ids: salt, KDF and key material. Nothing is
+decrypted here, so nothing is said of passphrases that are not there to be tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Final
+
+from luksmeta.description import describe
+from luksmeta.kdf import antiforensic
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.model import STRIPES, AnyKeyslot, Header, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.storage import Storage
+
+_CHUNK: Final = 1 << 20  # bytes compared at a time
+
+
+class KeyslotState(StrEnum):
+    """How a keyslot of one header relates to the other header."""
+
+    SAME = "same"
+    """Under the same id, the same passphrase opens both."""
+    MOVED = "moved"
+    """The same passphrase opens both, under different ids."""
+    CHANGED = "changed"
+    """One id, another passphrase or KDF."""
+    OTHER_MATERIAL = "other key material"
+    """One id, the same salt and KDF, but other bytes in the area: at most one of them opens."""
+    ONLY_IN_ONE = "only in one"
+    ONLY_IN_OTHER = "only in other"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDifference:
+    """A field by its path, ``keyslots.1.kdf.iterations`` say; None where a side lacks it."""
+
+    path: str
+    one: object
+    other: object
+
+
+@dataclass(frozen=True, slots=True)
+class KeyslotDifference:
+    """A keyslot's ids on both sides, None where it is missing, and how they relate."""
+
+    state: KeyslotState
+    one: int | None
+    other: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All differences; ``same_volume_key`` is None when the digests do not tell."""
+
+    fields: tuple[FieldDifference, ...]
+    keyslots: tuple[KeyslotDifference, ...]
+    same_volume_key: bool | None
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether both headers say the same and every keyslot is the same."""
+        return not self.fields and all(each.state is KeyslotState.SAME for each in self.keyslots)
+
+    def describe(self) -> dict[str, object]:
+        """The comparison as one mapping for programs."""
+        return {
+            "equal": self.is_equal,
+            "same_volume_key": self.same_volume_key,
+            "keyslots": [asdict(each) for each in self.keyslots],
+            "fields": [asdict(each) for each in self.fields],
+        }
+
+
+def compare(one: Header, one_storage: Storage, other: Header, other_storage: Storage) -> Comparison:
+    """Compare two headers and the keyslot areas in their storages; StorageError."""
+    sides = _Sides(one.metadata.keyslots, one_storage, other.metadata.keyslots, other_storage)
+    return Comparison(
+        tuple(_differences(one, other)),
+        tuple(sorted(sides.compare(), key=_by_id)),
+        _is_same_key(one.metadata, other.metadata),
+    )
+
+
+# --- fields --------------------------------------------------------------------------------------
+
+
+def _differences(one: Header, other: Header) -> Iterator[FieldDifference]:
+    as_json = isinstance(one, Luks2Header) and isinstance(other, Luks2Header)
+    before, after = (dict(_leaves(_fields(each, as_json=as_json))) for each in (one, other))
+    for path in {**before, **after}:
+        if before.get(path) != after.get(path):
+            yield FieldDifference(path, before.get(path), after.get(path))
+    orders = [
+        [each for each in header.metadata.keyslots if each in both.metadata.keyslots]
+        for header, both in ((one, other), (other, one))
+    ]
+    if orders[0] != orders[1]:
+        yield FieldDifference("order of trying", *orders)
+
+
+def _fields(header: Header, *, as_json: bool) -> Mapping[str, object]:
+    """The description; between two LUKS2 headers the JSON area itself, which has all members."""
+    fields = describe(header)
+    copies = {str(each.copy): each.problem or "whole" for each in header.copies}
+    if as_json and isinstance(header, Luks2Header):
+        names = ("uuid", "label", "subsystem", "seqid", "header_size", "checksum_algorithm")
+        fields = {name: fields[name] for name in names} | dict(header.document)
+    fields.pop("metadata", None)
+    return {**fields, "header_copies": copies}
+
+
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """The members that hold no others, by path; an array is one value."""
+    if isinstance(value, Mapping) and value:
+        for name, member in value.items():
+            yield from _leaves(member, f"{path}.{name}" if path else str(name))
+    else:
+        yield path, value
+
+
+# --- keyslots ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The keyslots of both headers, and where their areas are read."""
+
+    one: Mapping[int, AnyKeyslot]
+    one_storage: Storage
+    other: Mapping[int, AnyKeyslot]
+    other_storage: Storage
+
+    def compare(self) -> Iterator[KeyslotDifference]:
+        """Equal ids first, then equal contents under other ids, then what has no equal."""
+        ones, others = set(self.one), set(self.other)
+        pairs = [(each, each) for each in sorted(ones & others)]
+        pairs += [(a, b) for a in sorted(ones) for b in sorted(others) if a != b]
+        for a, b in pairs:
+            if a in ones and b in others and self._have_same_content(a, b):
+                ones.remove(a)
+                others.remove(b)
+                yield KeyslotDifference(KeyslotState.SAME if a == b else KeyslotState.MOVED, a, b)
+        for each in ones & others:
+            alike = _parameters(self.one[each]) == _parameters(self.other[each])
+            state = KeyslotState.OTHER_MATERIAL if alike else KeyslotState.CHANGED
+            yield KeyslotDifference(state, each, each)
+        for each in ones - others:
+            yield KeyslotDifference(KeyslotState.ONLY_IN_ONE, each, None)
+        for each in others - ones:
+            yield KeyslotDifference(KeyslotState.ONLY_IN_OTHER, None, each)
+
+    def _have_same_content(self, a: int, b: int) -> bool:
+        one, other = self.one[a], self.other[b]
+        if _parameters(one) != _parameters(other):
+            return False
+        size = min(one.area.size, other.area.size)
+        if isinstance(one, Keyslot):
+            size = min(size, antiforensic.split_size(one.key_size, STRIPES))
+        return all(
+            self.one_storage.read_at(one.area.offset + at, min(_CHUNK, size - at))
+            == self.other_storage.read_at(other.area.offset + at, min(_CHUNK, size - at))
+            for at in range(0, size, _CHUNK)
+        )
+
+
+def _parameters(keyslot: AnyKeyslot) -> tuple[object, ...]:
+    """All that makes a key of a passphrase and the area's bytes; not where the area lies."""
+    if isinstance(keyslot, Keyslot):
+        area = (keyslot.area.encryption, keyslot.area.key_size)
+        return (keyslot.key_size, keyslot.kdf, keyslot.salt, keyslot.af, area)
+    return (keyslot.type, keyslot.key_size, keyslot.area.type, keyslot.area.size)
+
+
+def _by_id(keyslot: KeyslotDifference) -> tuple[int, ...]:
+    ids = (keyslot.one, keyslot.other)
+    return tuple(each for each in ids if each is not None)
+
+
+def _is_same_key(one: Metadata, other: Metadata) -> bool | None:
+    """True when the digests of the data's key are equal; LUKS1 has the first 20 bytes of one."""
+    found = [each.digest_of_segment(each.data_segments[0]) for each in (one, other)]
+    digests = [each[1] for each in found if each and isinstance(each[1], Pbkdf2Digest)]
+    if len(digests) != len(found):
+        return None
+    size = min(len(each.digest) for each in digests)
+    proofs = {(each.hash, each.iterations, each.salt, each.digest[:size]) for each in digests}
+    return True if len(proofs) == 1 else None
