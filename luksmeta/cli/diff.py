@@ -30,7 +30,7 @@ _DIFFERENT = 1
     "--try",
     "is_tried",
     is_flag=True,
-    help="Try a passphrase on both sides, and prove whether their volume keys are the same.",
+    help="Try a passphrase on both, also that of -d, to prove whether their volume keys are one.",
 )
 @unlock_options("With --try: this keyslot only.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when the headers differ.")
