@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         StorageBusyError,
         StorageError,
         StoragePermissionError,
+        TokenError,
         UnsupportedError,
         VersionError,
         Violation,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from luksmeta.secret import SecretBytes
     from luksmeta.segment_stream import SegmentStream
     from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
+    from luksmeta.tokens.notes import Note
     from luksmeta.unlocked_volume import UnlockedVolume
     from luksmeta.volume import Volume, open  # luksmeta.open, as gzip.open
 
@@ -66,6 +68,7 @@ __all__ = [
     "Metadata",
     "MetadataError",
     "NotLuksError",
+    "Note",
     "PassphraseError",
     "Pbkdf",
     "Pbkdf2",
@@ -80,6 +83,7 @@ __all__ = [
     "StorageBusyError",
     "StorageError",
     "StoragePermissionError",
+    "TokenError",
     "UnlockedVolume",
     "UnsupportedError",
     "VersionError",
@@ -114,6 +118,7 @@ _HOMES = {
         "StorageBusyError",
         "StorageError",
         "StoragePermissionError",
+        "TokenError",
         "UnsupportedError",
         "VersionError",
         "Violation",
@@ -142,6 +147,7 @@ _HOMES = {
         "SliceStorage",
         "Storage",
     ),
+    "luksmeta.tokens.notes": ("Note",),
     "luksmeta.unlocked_volume": ("UnlockedVolume",),
     "luksmeta.volume": (
         "Volume",

@@ -10,6 +10,7 @@ from luksmeta import area_sizes, key_management
 from luksmeta.key_management import HeaderChange
 from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
 from luksmeta.storage import Storage
+from luksmeta.tokens.notes import Note, with_note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,8 @@ class Settings:
     """What is to be set; None leaves a setting as it is.
 
     ``flags`` replaces all persistent flags; ``priorities`` says of keyslots when each is tried;
-    ``metadata_size`` (of one header copy) and ``keyslots_size`` are in bytes.
+    ``notes`` whose each is; ``metadata_size`` (of one header copy) and ``keyslots_size`` are in
+    bytes.
     """
 
     uuid: str | None = None
@@ -25,6 +27,7 @@ class Settings:
     subsystem: str | None = None
     flags: tuple[str, ...] | None = None
     priorities: Mapping[int, KeyslotPriority | str] | None = None
+    notes: Mapping[int, Note] | None = None
     metadata_size: int | None = None
     keyslots_size: int | None = None
 
@@ -37,6 +40,8 @@ class Settings:
         changes = []
         if self._rewords:
             metadata = self._reworded(header.metadata)
+            for keyslot_id, note in (self.notes or {}).items():
+                metadata = with_note(metadata, keyslot_id, note, header.token_ids)
             changes.append(key_management.reword(header, metadata, "configure the header"))
             header = changes[0].header
         if self.metadata_size is not None or self.keyslots_size is not None:
@@ -45,7 +50,7 @@ class Settings:
 
     @property
     def _rewords(self) -> bool:
-        settings = (self.uuid, self.label, self.subsystem, self.flags, self.priorities)
+        settings = (self.uuid, self.label, self.subsystem, self.flags, self.priorities, self.notes)
         return any(each is not None for each in settings)
 
     def _reworded(self, metadata: Metadata) -> Metadata:

@@ -26,6 +26,7 @@ from luksmeta.model import (
     Token,
     why_served,
 )
+from luksmeta.tokens.notes import note_of
 
 _Record = TypeVar("_Record")
 
@@ -91,12 +92,15 @@ def _copy(copy: CopyState) -> dict[str, object]:
 def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> dict[str, object]:
     found = metadata.digest_of_keyslot(keyslot_id)
     priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
+    note = note_of(metadata, keyslot_id)
     known: dict[str, object] = {
         "type": keyslot.type,
         "state": "bound" if metadata.is_bound(keyslot_id) else "unbound",
         "key_size": keyslot.key_size,
         "priority": priority.name.lower(),
         "digest": found[0] if found else None,
+        "tokens": [i for i, token in metadata.tokens.items() if keyslot_id in token.keyslots],
+        "note": note.members() if note else None,
     }
     if not isinstance(keyslot, Keyslot):
         area = keyslot.as_read.get("area")

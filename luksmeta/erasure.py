@@ -13,11 +13,7 @@ from luksmeta.write_plan import Barrier, Fill, Step, WritePlan
 
 def erase(header: Header) -> list[HeaderChange]:
     """Every keyslot that opens the volume removed, one after another, as cryptsetup does it."""
-    changes: list[HeaderChange] = []
-    for keyslot_id in sorted(header.metadata.bound_keyslots):
-        changes.append(key_management.remove(header, keyslot_id))
-        header = changes[-1].header
-    return changes
+    return key_management.remove_all(header, sorted(header.metadata.bound_keyslots))
 
 
 def erase_everything(header: Header) -> list[HeaderChange]:

@@ -164,6 +164,10 @@ class KeyslotsAreaFullError(KeyslotError):
     """There is no free keyslot id, or no room for another keyslot's area."""
 
 
+class TokenError(LuksError):
+    """A request about a token that makes no sense for this volume."""
+
+
 class VolumeKeyError(LuksError):
     """A volume key does not match its digest."""
 

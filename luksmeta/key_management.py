@@ -8,6 +8,7 @@ it has been applied. Nothing here writes. The layout decisions are those of cryp
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,9 +26,11 @@ from luksmeta.model import (
     Metadata,
     Pbkdf2Digest,
     RawArea,
+    Token,
 )
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.tokens import assignment
 from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
 
 DEFAULT_HASH: Final = "sha256"
@@ -41,7 +44,7 @@ class KeyslotOptions:
     """How a new keyslot is made; what is None is decided as cryptsetup does.
 
     ``hash`` is the anti-forensic splitter's; ``encryption`` and ``area_key_size`` (bytes) are those
-    of the keyslot's area.
+    of the keyslot's area; ``tokens`` come with it, and are assigned to it alone.
     """
 
     pbkdf: Pbkdf | None = None
@@ -49,6 +52,7 @@ class KeyslotOptions:
     priority: KeyslotPriority | None = None
     encryption: str | None = None
     area_key_size: int | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ def add(
     """A new keyslot for ``volume_key``, which belongs to the digest ``digest_id``.
 
     It is assigned to every token that keyslot ``tokens_of`` is assigned to; ``new_digest`` is the
-    digest itself where the header has none of this id yet.
+    digest itself where the header has none of this id yet. Raises TokenError when there is no room
+    for the tokens that come with it.
     """
     area = header.place_area(keyslot_id, len(volume_key))
     keyslot = _new_keyslot(header.metadata, area, len(volume_key), options)
@@ -108,7 +113,10 @@ def add(
         metadata = replace(metadata, digests={**metadata.digests, digest_id: new_digest})
     metadata = metadata.with_keyslot(keyslot_id, keyslot, digest_id)
     if tokens_of is not None:
-        metadata = _with_tokens_copied(metadata, tokens_of, keyslot_id)
+        metadata = assignment.copied(metadata, tokens_of, keyslot_id)
+    for token in options.tokens:
+        own = replace(token, keyslots=(keyslot_id,))
+        metadata = assignment.stored(metadata, own, header.token_ids)[1]
     material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)
     return _stored(header, keyslot_id, material, metadata)
 
@@ -116,12 +124,22 @@ def add(
 def remove(header: Header, keyslot_id: int) -> HeaderChange:
     """The keyslot gone, its area wiped; KeyslotNotFoundError, or KeyslotError for a foreign one.
 
+    Tokens of systemd's and of ours that were its alone go with it.
     The area goes first: a crash in between must not leave key material that no header names.
     """
     keyslot = header.metadata.keyslot(keyslot_id)
     if not isinstance(keyslot, Keyslot):
         raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, not removed")
-    return _removed(header, keyslot_id, header.metadata.without_keyslot(keyslot_id))
+    return _removed(header, keyslot_id, assignment.without_keyslot(header.metadata, keyslot_id))
+
+
+def remove_all(header: Header, keyslot_ids: Iterable[int]) -> list[HeaderChange]:
+    """These keyslots removed, one after another."""
+    changes: list[HeaderChange] = []
+    for keyslot_id in keyslot_ids:
+        changes.append(remove(header, keyslot_id))
+        header = changes[-1].header
+    return changes
 
 
 def change(
@@ -160,6 +178,12 @@ def change(
     if header.metadata.version == 1:
         return _changed_luks1(added, keyslot_id, spare_id, passphrase, volume_key, options, keep_id)
     return keyslot_id, [added, _moved(added.header, spare_id, keyslot_id)]
+
+
+def takes_last(metadata: Metadata, keyslot_ids: Iterable[int]) -> bool:
+    """Whether nothing that opens the volume is left without these keyslots."""
+    bound = set(metadata.bound_keyslots)
+    return bool(bound) and bound <= set(keyslot_ids)
 
 
 def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
@@ -250,16 +274,6 @@ def _removed(header: Header, keyslot_id: int, metadata: Metadata) -> HeaderChang
     wipe = Fill(area, f"keyslot {keyslot_id} area wiped", random=True)
     plan = WritePlan.of(f"remove keyslot {keyslot_id}", (wipe, Barrier(), *after.steps()))
     return HeaderChange(plan, after)
-
-
-def _with_tokens_copied(metadata: Metadata, from_id: int, to_id: int) -> Metadata:
-    """Every token of keyslot ``from_id`` is one of ``to_id`` as well."""
-    tokens = {
-        token_id: replace(token, keyslots=(*token.keyslots, to_id))
-        for token_id, token in metadata.tokens.items()
-        if from_id in token.keyslots
-    }
-    return replace(metadata, tokens={**metadata.tokens, **tokens})
 
 
 def _moved(header: Header, from_id: int, to_id: int) -> HeaderChange:

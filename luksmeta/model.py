@@ -400,6 +400,11 @@ class Header(Protocol):
         ...
 
     @property
+    def token_ids(self) -> range:
+        """The ids that a new token can have; none in LUKS1."""
+        ...
+
+    @property
     def backup_size(self) -> int:
         """How many bytes from the device's start hold the header and all keyslot areas."""
         ...

@@ -17,6 +17,8 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage
+from luksmeta.tokens import recovery
+from luksmeta.tokens.notes import Note, new_tokens
 from luksmeta.unlocking import OpenedKeys
 
 if TYPE_CHECKING:
@@ -64,10 +66,12 @@ class UnlockedVolume(Closing):
         hash: str | None = None,
         encryption: str | None = None,
         area_key_size: int | None = None,
+        note: Note | None = None,
     ) -> int:
         """A new keyslot for this passphrase; its id: ``keyslot``, or the lowest free one.
 
-        Raises KeyslotError for an id that is taken or out of range, KeyslotsAreaFullError.
+        ``note`` gets the present time. Raises KeyslotError for an id that is taken or out of range,
+        KeyslotsAreaFullError; for a note UnsupportedError in LUKS1, TokenError without room.
         """
         options = KeyslotOptions(
             pbkdf=pbkdf,
@@ -75,7 +79,48 @@ class UnlockedVolume(Closing):
             priority=None if priority is None else KeyslotPriority.named(priority),
             encryption=encryption,
             area_key_size=area_key_size,
+            tokens=new_tokens(note),
         )
+        return self._add(passphrase, keyslot, options)
+
+    def add_recovery_key(
+        self,
+        *,
+        keyslot: int | None = None,
+        priority: KeyslotPriority | str | None = None,
+        pbkdf: Pbkdf | None = None,
+        hash: str | None = None,
+        encryption: str | None = None,
+        area_key_size: int | None = None,
+        note: Note | None = None,
+    ) -> tuple[int, SecretBytes]:
+        """A new keyslot for a random recovery key, which systemd takes too: its id, and the key.
+
+        The key is 71 ASCII characters, and is nowhere else: the caller shows it, and wipes it. Its
+        keyslot and the ``systemd-recovery`` token that marks it come with one write of the header.
+        Raises what :meth:`add_keyslot` does, and UnsupportedError in LUKS1.
+        """
+        options = KeyslotOptions(
+            pbkdf=pbkdf or recovery.KDF,
+            hash=hash or recovery.HASH,
+            priority=None if priority is None else KeyslotPriority.named(priority),
+            encryption=encryption,
+            area_key_size=area_key_size,
+            tokens=(recovery.token(), *new_tokens(note)),
+        )
+        key = recovery.make_key()
+        try:
+            return self._add(key, keyslot, options), key
+        except BaseException:
+            key.wipe()
+            raise
+
+    def _add(
+        self,
+        passphrase: BytesLike | SecretBytes,
+        keyslot: int | None,
+        options: KeyslotOptions,
+    ) -> int:
         if keyslot is not None:
             key_management.require_free(self._volume.header, keyslot)
         added: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from luksmeta import keyslot as keyslot_area
 from luksmeta.errors import (
@@ -18,7 +19,11 @@ from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import Metadata
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage
+from luksmeta.tokens import recovery
+from luksmeta.tokens.assignment import keyslots_of
 from luksmeta.volume_key import checked, digest_of_key, matches
+
+_HINDRANCES: Final = (AlgorithmError, KeyslotError, ResourceLimitError)  # of a single keyslot
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,28 @@ def open_with_passphrase(
     return keys
 
 
+def keyslots_that_open(
+    metadata: Metadata,
+    storage: Storage,
+    passphrase: BytesLike | SecretBytes,
+    keyslot_ids: Iterable[int],
+    limits: Limits | None,
+) -> tuple[tuple[int, ...], dict[int, LuksError]]:
+    """All of ``keyslot_ids`` that this passphrase opens, and what kept others from being tried."""
+    opened: list[int] = []
+    hindrances: dict[int, LuksError] = {}
+    for keyslot_id in keyslot_ids:
+        try:
+            key = _open_keyslot(metadata, storage, passphrase, keyslot_id, limits)
+        except _HINDRANCES as error:
+            hindrances[keyslot_id] = error
+            continue
+        if key is not None:
+            key.wipe()
+            opened.append(keyslot_id)
+    return tuple(opened), hindrances
+
+
 def _first_that_opens(
     metadata: Metadata,
     storage: Storage,
@@ -95,7 +122,7 @@ def _first_that_opens(
     for keyslot_id in keyslot_ids:
         try:
             key = _open_keyslot(metadata, storage, passphrase, keyslot_id, limits)
-        except (AlgorithmError, KeyslotError, ResourceLimitError) as error:
+        except _HINDRANCES as error:
             hindrances.append(error)
             continue
         if key is not None:
@@ -113,7 +140,29 @@ def _open_keyslot(
     keyslot_id: int,
     limits: Limits | None,
 ) -> SecretBytes | None:
-    """The key of one keyslot, proved by its digest; None when the passphrase is not its."""
+    """The key of one keyslot, proved by its digest; None when the passphrase is not its.
+
+    A recovery key is tried as systemd made it, however it was typed.
+    """
+    key = _proved_key(metadata, storage, passphrase, keyslot_id, limits)
+    if key is not None or keyslot_id not in keyslots_of(metadata, recovery.TYPE):
+        return key
+    normal = recovery.normalized(passphrase)
+    if normal is None:
+        return None
+    with normal:
+        if normal.matches(passphrase):
+            return None
+        return _proved_key(metadata, storage, normal, keyslot_id, limits)
+
+
+def _proved_key(
+    metadata: Metadata,
+    storage: Storage,
+    passphrase: BytesLike | SecretBytes,
+    keyslot_id: int,
+    limits: Limits | None,
+) -> SecretBytes | None:
     digest_id = _digest_of(metadata, keyslot_id)
     digest, keyslot = metadata.digests[digest_id], metadata.keyslots[keyslot_id]
     keyslot_area.check_costs(keyslot_id, keyslot, limits)

@@ -10,23 +10,25 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from luksmeta import digests, erasure, key_management, requirements
+from luksmeta import digests, erasure, key_management, requirements, unlocking
 from luksmeta.closing import Closing
 from luksmeta.configuration import Settings
-from luksmeta.errors import HeaderError, KeyslotError, StorageBusyError
+from luksmeta.errors import HeaderError, KeyslotError, LuksError, StorageBusyError
 from luksmeta.header import read_header
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.key_management import DEFAULT_HASH, HeaderChange, KeyslotOptions
 from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
-from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
+from luksmeta.model import AnyKeyslot, Header, Keyslot, KeyslotPriority, Metadata
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures
 from luksmeta.storage import Storage, open_storage
 from luksmeta.storage import Target as Target  # with open, as callers see it
+from luksmeta.tokens.notes import Note, new_tokens, note_of
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
+from luksmeta.volume_tokens import VolumeTokens
 from luksmeta.write_plan import Progress, WritePlan
 
 _ATTEMPTS: Final = 10  # at a change while other processes change the same header
@@ -74,6 +76,15 @@ class Volume(Closing):
         return self.metadata.keyslots
 
     @property
+    def tokens(self) -> VolumeTokens:
+        """The LUKS2 tokens by id, and what can be done with them."""
+        return VolumeTokens(self)
+
+    def note(self, keyslot: int) -> Note | None:
+        """Whose a keyslot is, and what for, where a ``luksmeta-note`` token says it."""
+        return note_of(self.metadata, keyslot)
+
+    @property
     def is_detached(self) -> bool:
         """Whether the header lies in another file than the data."""
         return self.header_storage is not self.data_storage
@@ -119,6 +130,20 @@ class Volume(Closing):
             self.metadata.keyslot(keyslot_id)
         return ids
 
+    def keyslots_that_open(
+        self, passphrase: BytesLike | SecretBytes, *, limits: Limits | None = None
+    ) -> tuple[tuple[int, ...], Mapping[int, LuksError]]:
+        """All keyslots that this passphrase opens, also unbound ones and those to be ignored.
+
+        With them, what kept a keyslot from being tried (ResourceLimitError, AlgorithmError…).
+        Raises RequirementError.
+        """
+        requirements.allow_unlocking(self.metadata)
+        ids = sorted(each for each, it in self.keyslots.items() if isinstance(it, Keyslot))
+        return unlocking.keyslots_that_open(
+            self.metadata, self.header_storage, passphrase, ids, limits
+        )
+
     # --- changes that need no key ---
 
     def add_unbound_keyslot(
@@ -134,6 +159,7 @@ class Volume(Closing):
         hash: str | None = None,
         encryption: str | None = None,
         area_key_size: int | None = None,
+        note: Note | None = None,
     ) -> int:
         """A keyslot for a key that opens no data: ``key``, or ``key_size`` random bytes; its id.
 
@@ -151,6 +177,7 @@ class Volume(Closing):
             priority=None if priority is None else KeyslotPriority.named(priority),
             encryption=encryption,
             area_key_size=area_key_size,
+            tokens=new_tokens(note),
         )
         added: list[int] = []
         with digests.unbound_key(key, key_size) as secret:
@@ -163,20 +190,23 @@ class Volume(Closing):
             self.change(with_keyslot)
         return added[0]
 
-    def remove_keyslot(self, keyslot: int, *, allow_last: bool = False) -> None:
-        """Remove a keyslot and wipe its area.
+    def remove_keyslot(self, keyslot: int | Collection[int], *, allow_last: bool = False) -> None:
+        """Remove a keyslot, or several one after another, and wipe their areas.
 
-        Raises KeyslotNotFoundError, and KeyslotError when nothing would open the volume afterwards,
-        unless ``allow_last``.
+        Tokens of systemd's and of luksmeta's that were theirs alone go too. Raises
+        KeyslotNotFoundError, and KeyslotError when nothing would open the volume afterwards, unless
+        ``allow_last``; nothing has been removed then.
         """
+        ids = sorted({keyslot} if isinstance(keyslot, int) else set(keyslot))
 
         def removed(header: Header) -> list[HeaderChange]:
-            change = key_management.remove(header, keyslot)
-            if header.metadata.bound_keyslots == (keyslot,) and not allow_last:
+            changes = key_management.remove_all(header, ids)
+            if not allow_last and key_management.takes_last(header.metadata, ids):
+                which = f"keyslot {', '.join(map(str, ids))}"
                 raise KeyslotError(
-                    f"keyslot {keyslot}: the last one that opens the volume; allow_last is needed"
+                    f"{which}: the last one that opens the volume; allow_last is needed"
                 )
-            return [change]
+            return changes
 
         self.change(removed, requirements.allow_removal)
 
@@ -201,12 +231,14 @@ class Volume(Closing):
         priorities: Mapping[int, KeyslotPriority | str] | None = None,
         metadata_size: int | None = None,
         keyslots_size: int | None = None,
+        notes: Mapping[int, Note] | None = None,
     ) -> None:
         """Set what is not None, all with one write of the header but for the sizes.
 
         ``flags`` replaces all persistent flags; ``priorities`` says of keyslots when each is tried:
         ``ignore``, ``normal`` or ``high`` (``prefer``). ``metadata_size`` (of one header copy) and
         ``keyslots_size`` are in bytes; keyslot areas in the way are moved, the data never is.
+        ``notes`` are those of keyslots, an empty one removes what was there.
         Raises UnsupportedError for what LUKS1 has no place for and for sizes that the data leaves
         no room for, KeyslotsAreaFullError when the keyslots do not fit, KeyslotNotFoundError,
         ValueError for a label too long, a malformed UUID, an unknown priority, an illegal size.
@@ -217,6 +249,7 @@ class Volume(Closing):
             subsystem=subsystem,
             flags=flags,
             priorities=priorities,
+            notes=notes,
             metadata_size=metadata_size,
             keyslots_size=keyslots_size,
         )

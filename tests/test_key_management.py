@@ -40,6 +40,7 @@ from tests.corpus import Corpus
 from tests.disk_states import states, writes_without_barrier
 
 NEW = b"new passphrase"
+NOTE = luksmeta.Note(owner="Ann")
 OTHER_UUID = "c0ffee00-0000-4000-8000-000000000002"
 
 
@@ -56,6 +57,17 @@ def _change(volume: Volume, keyslot: int, *, keep_id: bool = True) -> int:
 def _add(volume: Volume, keyslot: int | None = None) -> int:
     with volume.unlock(volume_key=VOLUME_KEY) as unlocked:
         return unlocked.add_keyslot(NEW, keyslot=keyslot, pbkdf=KDF)
+
+
+def _add_recovery_key(volume: Volume) -> None:
+    with volume.unlock(volume_key=VOLUME_KEY) as unlocked:
+        unlocked.add_recovery_key(note=NOTE)
+
+
+def _remove_two_with_tokens(volume: Volume) -> None:
+    volume.configure(notes={0: NOTE, 1: NOTE})
+    volume.tokens.add_keyring("all")
+    volume.remove_keyslot([0, 1])
 
 
 def _full(version: Version) -> tuple[bytes, ...]:
@@ -391,6 +403,10 @@ def _acts(version: Version) -> list[Act]:
         ]
     return [
         *common,
+        Act("recovery key", version, (FIRST,), _add_recovery_key),
+        Act("note", version, (FIRST,), lambda volume: volume.configure(notes={0: NOTE})),
+        Act("token", version, (FIRST,), lambda volume: volume.tokens.add_keyring("x")),
+        Act("remove two", version, (FIRST, SECOND, THIRD), _remove_two_with_tokens),
         Act("configure", version, (FIRST,), lambda volume: volume.configure(label="new")),
         Act("priority", version, two, lambda volume: volume.set_priority(1, "high")),
     ]
@@ -426,6 +442,34 @@ def test_a_crash_at_any_moment_leaves_a_way_in(act: Act) -> None:
             locked_out.append(name)
     assert [name for name in locked_out if not name.startswith(act.may_lose or ("-",))] == []
     assert bool(locked_out) == bool(act.may_lose)
+
+
+def test_a_crash_never_parts_a_recovery_key_from_its_token() -> None:
+    storage = memory("luks2")
+    before = bytes(storage.data)
+    with luksmeta.open(storage, writable=True) as volume:
+        _add_recovery_key(volume)
+        plans = volume.written
+    assert len(plans) == 1
+    found = set()
+    for _, state in states(before, plans):
+        with luksmeta.open(MemoryStorage(state)) as volume:
+            found.add((len(volume.keyslots), *(each.type for each in volume.tokens.values())))
+    assert found == {(1,), (2, "systemd-recovery", "luksmeta-note")}
+
+
+def test_a_crash_while_keyslots_go_leaves_no_note_of_one_that_is_gone() -> None:
+    storage = memory("luks2", FIRST, SECOND, THIRD)
+    with luksmeta.open(storage, writable=True) as volume:
+        volume.configure(notes=dict.fromkeys(range(3), NOTE))
+        before, done = bytes(storage.data), len(volume.written)
+        volume.remove_keyslot([0, 1])
+        plans = volume.written[done:]
+    for name, state in states(before, plans):
+        with luksmeta.open(MemoryStorage(state)) as volume:
+            assert [each.keyslots for each in volume.tokens.values()] == [
+                (keyslot,) for keyslot in volume.keyslots
+            ], name
 
 
 @pytest.mark.parametrize("damaged", [0, 0x4000], ids=["primary", "secondary"])

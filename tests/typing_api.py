@@ -42,6 +42,19 @@ def from_a_file_object(file: io.BufferedRandom, name: str) -> luksmeta.Volume:
     return luksmeta.open(file, writable=True)
 
 
+def tokens_and_recovery(path: Path) -> str:
+    with luksmeta.open(path, writable=True) as volume:
+        with volume.unlock(b"correct horse") as unlocked:
+            keyslot, key = unlocked.add_recovery_key(note=luksmeta.Note(owner="Ann"))
+            shown = bytes(key.view()).decode()
+        assert_type(volume.note(keyslot), luksmeta.Note | None)
+        volume.tokens.add({"type": "acme", "keyslots": [str(keyslot)]})
+        for token_id, token in volume.tokens.items():
+            print(token_id, token.type, token.keyslots)
+        volume.remove_keyslot(volume.tokens.keyslots_of("systemd-recovery"))
+    return shown
+
+
 def without_a_header(path: Path, key_file: bytes) -> bytes:
     with luksmeta.open_plain(
         path, passphrase=b"correct horse", defaults="cryptsetup-1.1", offset=8

@@ -1,4 +1,4 @@
-"""``add-key``: another keyslot for the volume's key, or for an unbound key."""
+"""``add-key``: another keyslot for the volume's key, or for an unbound key; recovery keys."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TypeAlias
 import click
 
 from luksmeta import digests, key_management
-from luksmeta.cli import progress, prompt
+from luksmeta.cli import output, progress, prompt
 from luksmeta.cli.key_options import NewKeyOptions, UnlockOptions, new_key_options, unlock_options
 from luksmeta.cli.keyslot_options import KeyBits, KeyslotOptions, keyslot_options
 from luksmeta.cli.keyslots import keywords, report
+from luksmeta.cli.note_options import NoteOptions, note_options
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import (
     open_to_change,
@@ -21,7 +22,10 @@ from luksmeta.cli.unlocking import (
     unlock,
     unlock_keeping_passphrase,
 )
+from luksmeta.errors import StorageError
 from luksmeta.secret import SecretBytes
+from luksmeta.tokens import recovery as recovery_keys
+from luksmeta.tokens.assignment import require_tokens
 from luksmeta.volume import Volume
 
 _Add: TypeAlias = Callable[..., int]
@@ -48,6 +52,10 @@ _Add: TypeAlias = Callable[..., int]
     help="LUKS2: for a key of its own that opens no data, random or from --volume-key-file.",
 )
 @click.option("-s", "--key-size", type=KeyBits(), help="The size of the unbound key.")
+@click.option(
+    "--recovery", is_flag=True, help="LUKS2: make a recovery key, as systemd's, and show it once."
+)
+@note_options
 @keyslot_options
 @json_option
 @dry_run_option
@@ -57,18 +65,26 @@ def add_key_command(
     key: UnlockOptions,
     new_key: NewKeyOptions,
     made: KeyslotOptions,
+    note: NoteOptions,
     new_key_slot: int | None,
     priority: str | None,
     unbound: bool,
     key_size: int | None,
+    recovery: bool,
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Give another passphrase a keyslot.
+    """Give another passphrase a keyslot, or a recovery key that is made here.
+
+    A recovery key has 256 random bits, which no guessing finds, so its KDF costs the least unless
+    an option says otherwise. It is shown once, and is to be written down.
 
     With --unbound no passphrase of the volume is needed; if -d gives one, it must open the volume.
     """
     _check_size(key, key_size, unbound=unbound)
+    if recovery and (unbound or new_key.new_keyfile is not None):
+        raise click.UsageError("--recovery makes the key itself, and one for the data")
+    said = note.of(None)
     named = key.key_slot if new_key_slot is None else new_key_slot
     tried = None if new_key_slot is None else key.key_slot
     with ExitStack() as stack:
@@ -76,6 +92,8 @@ def add_key_command(
         made.check(opened.version)
         if unbound:
             digests.require_unbound(opened.metadata)
+        if recovery or note.is_given:
+            require_tokens(opened.metadata)
         if named is not None:
             key_management.require_free(opened.header, named)
         if unbound:
@@ -84,14 +102,47 @@ def add_key_command(
                 opened.add_unbound_keyslot, key=secret, digest_iterations=made.digest_iterations
             )
         else:
-            add = stack.enter_context(unlock(opened, key, keyslot=tried)).add_keyslot
+            unlocked = stack.enter_context(unlock(opened, key, keyslot=tried))
+            add = unlocked.add_keyslot
+        if recovery:
+            costs = made.keywords(opened.version, recovery_keys.HASH, recovery_keys.KDF)
+            add_recovery = partial(
+                unlocked.add_recovery_key, keyslot=named, priority=priority, note=said, **costs
+            )
+            _add_recovery(opened, add_recovery, as_json=as_json, dry_run=dry_run)
+            return
         passphrase = stack.enter_context(
             prompt.read_passphrase("New passphrase", new_key.source, verify=not volume.batch_mode)
         )
         with progress.waiting("Deriving the new key"):
-            added = add(passphrase, keyslot=named, priority=priority, **keywords(opened, made))
+            added = add(
+                passphrase, keyslot=named, priority=priority, note=said, **keywords(opened, made)
+            )
         text = f"keyslot {added} added" + (", unbound" if unbound else "")
         report(opened, text, added, as_json=as_json, dry_run=dry_run)
+
+
+def _add_recovery(
+    opened: Volume, add: Callable[[], tuple[int, SecretBytes]], *, as_json: bool, dry_run: bool
+) -> None:
+    """Show the key once it has been stored; a keyslot whose key nobody could see goes again."""
+    with progress.waiting("Deriving the new key"):
+        keyslot, secret = add()
+    with secret:
+        shown = bytes(secret.view()).decode("ascii")
+    if dry_run:
+        output.say_plans(opened.written, as_json=as_json)
+        return
+    name = opened.header_storage.name
+    try:
+        if as_json:
+            output.say_json({"keyslot": keyslot, "recovery_key": shown})
+        else:
+            text = f"{name}: keyslot {keyslot} added; its recovery key, shown only now:"
+            output.say(f"{text}\n{shown}")
+    except StorageError:
+        opened.remove_keyslot(keyslot, allow_last=True)
+        raise
 
 
 def _check_size(key: UnlockOptions, key_size: int | None, *, unbound: bool) -> None:

@@ -30,6 +30,7 @@ from luksmeta.model import (
     why_served,
 )
 from luksmeta.sizes import format_size
+from luksmeta.tokens.notes import Note, note_of
 
 _NAME_WIDTH: Final = 15
 _HEX_BYTES_PER_LINE: Final = 32
@@ -154,6 +155,10 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> _Lines
     if metadata.version == 2:
         priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
         yield "Priority", _PRIORITIES[priority]
+    yield from _note(note_of(metadata, keyslot_id))
+    tokens = [i for i, token in sorted(metadata.tokens.items()) if keyslot_id in token.keyslots]
+    if tokens:
+        yield "Tokens", "\n".join(_in_a_line(f"{i} {metadata.tokens[i].type}") for i in tokens)
     found = metadata.digest_of_keyslot(keyslot_id)
     yield "Digest", str(found[0]) if found else "(none)"
     if not isinstance(keyslot, Keyslot):
@@ -164,6 +169,12 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> _Lines
     yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.size)})"
     yield "Area cipher", f"{keyslot.area.encryption}, {8 * keyslot.area.key_size}-bit key"
     yield "Split", f"{keyslot.af.stripes} stripes, {keyslot.af.hash}"
+
+
+def _note(note: Note | None) -> _Lines:
+    """Whose the keyslot is."""
+    for name, value in (note.members() if note else {}).items():
+        yield {"purpose": "Note"}.get(name, name.capitalize()), value
 
 
 def _foreign(keyslot: ForeignKeyslot) -> _Lines:

@@ -61,6 +61,12 @@ class UnlockOptions(KeyFileOptions):
     max_threads: int | None
 
     @property
+    def names_any(self) -> bool:
+        """Whether an option says with what to unlock."""
+        given = (self.key_file, self.volume_key_file, self.key_slot)
+        return any(each is not None for each in given)
+
+    @property
     def limits(self) -> Limits:
         """What a keyslot's KDF may cost."""
         given = {

@@ -68,10 +68,23 @@ class KeyslotOptions:
         """Those of a new key's digest: the least where nothing shall be measured."""
         return None if self.pbkdf_force_iterations is None else kdfs.MIN_ITERATIONS
 
-    def keywords(self, version: int, default_hash: str) -> KeyslotKeywords:
-        """The keywords of a new keyslot. Measures this machine where no costs are forced."""
+    @property
+    def names_costs(self) -> bool:
+        """Whether any option is about the KDF."""
+        given = (self.pbkdf, self.iter_time, self.pbkdf_force_iterations)
+        return any(each is not None for each in (*given, self.pbkdf_memory, self.pbkdf_parallel))
+
+    def keywords(
+        self, version: int, default_hash: str, default: Pbkdf | None = None
+    ) -> KeyslotKeywords:
+        """The keywords of a new keyslot. Measures this machine where no costs are forced.
+
+        With a ``default`` KDF only where an option is about costs.
+        """
+        if default is None or self.names_costs:
+            default = self.costs(version, self.hash or default_hash)
         return {
-            "pbkdf": self.costs(version, self.hash or default_hash),
+            "pbkdf": default,
             "hash": self.hash,
             "encryption": self.keyslot_cipher,
             "area_key_size": self.keyslot_key_size,

@@ -9,6 +9,7 @@ import click
 
 from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
+from luksmeta.cli.note_options import NoteOptions, note_options
 from luksmeta.cli.options import (
     NewFileName,
     Size,
@@ -22,6 +23,8 @@ from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
 from luksmeta.errors import KeyslotError
 from luksmeta.secret import SecretBytes
 from luksmeta.storage import new_file
+from luksmeta.tokens.assignment import require_tokens
+from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume
 
 # lib/luks2/luks2_json_metadata.c persistent_flags
@@ -41,12 +44,19 @@ FLAGS: Final = (
 @click.option("--label", help="LUKS2: up to 47 bytes; empty removes it.")
 @click.option("--subsystem", help="LUKS2: up to 47 bytes; empty removes it.")
 @click.option("--uuid", type=Uuid(), help="Another UUID.")
-@click.option("-S", "--key-slot", type=int, metavar="N", help="The keyslot of --priority.")
+@click.option(
+    "-S",
+    "--key-slot",
+    type=int,
+    metavar="N",
+    help="The keyslot of --priority, --owner and --note.",
+)
 @click.option(
     "--priority",
     type=click.Choice(["ignore", "normal", "high", "prefer"]),
     help="LUKS2: when keyslot -S is tried; prefer is high.",
 )
+@note_options
 @click.option(
     "--persistent-flags",
     metavar="FLAG[,FLAG]…",
@@ -68,22 +78,24 @@ def config_command(
     uuid: str | None,
     key_slot: int | None,
     priority: str | None,
+    note: NoteOptions,
     persistent_flags: str | None,
     luks2_metadata_size: int | None,
     luks2_keyslots_size: int | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Set a label, UUID, keyslot priority, flags or area sizes. The rest stays as it is.
+    """Set a label, UUID, flags, area sizes, a keyslot's priority or note. The rest stays as it is.
 
-    Keyslots that lie where a larger header will be are moved, as they are; data never is.
+    A keyslot's note goes when owner and text are set to nothing. Keyslots that lie where a larger
+    header will be are moved, as they are; data never is.
     """
     flags = None if persistent_flags is None else _flags(persistent_flags)
-    if (priority is None) != (key_slot is None):
-        raise click.UsageError("--priority and -S/--key-slot need each other")
-    priorities = None if key_slot is None or priority is None else {key_slot: priority}
-    sizes = (luks2_metadata_size, luks2_keyslots_size)
-    if all(each is None for each in (label, subsystem, uuid, flags, priorities, *sizes)):
+    of_keyslot = priority is not None or note.is_given
+    if of_keyslot != (key_slot is not None):
+        raise click.UsageError("-S/--key-slot goes with --priority, --owner or --note")
+    of_volume = (label, subsystem, uuid, flags, luks2_metadata_size, luks2_keyslots_size)
+    if not of_keyslot and all(each is None for each in of_volume):
         raise click.UsageError("nothing to set")
     with open_to_change(volume, dry_run=dry_run) as opened:
         opened.configure(
@@ -91,7 +103,8 @@ def config_command(
             label=label,
             subsystem=subsystem,
             flags=flags,
-            priorities=priorities,
+            priorities=None if key_slot is None or priority is None else {key_slot: priority},
+            notes=None if key_slot is None or not note.is_given else _notes(opened, key_slot, note),
             metadata_size=luks2_metadata_size,
             keyslots_size=luks2_keyslots_size,
         )
@@ -174,6 +187,11 @@ def _require_key_that_is_meant(opened: Volume, keyslot: int, *, unbound: bool) -
     if opened.metadata.is_bound(keyslot) == unbound:
         is_what = "bound, its key is the volume key" if unbound else "unbound; see --unbound"
         raise KeyslotError(f"keyslot {keyslot}: is {is_what}")
+
+
+def _notes(opened: Volume, keyslot: int, note: NoteOptions) -> dict[int, Note]:
+    require_tokens(opened.metadata)
+    return {keyslot: note.of(opened.note(keyslot))}
 
 
 def _write_key(name: str, key: SecretBytes) -> None:

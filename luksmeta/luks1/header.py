@@ -150,6 +150,11 @@ class Luks1Header:
         return frozenset(number for number, entry in entries if entry.active != INACTIVE)
 
     @property
+    def token_ids(self) -> range:
+        """None."""
+        return range(0)
+
+    @property
     def backup_size(self) -> int:
         """Up to the end of the last keyslot's area in whole pages, as in cryptsetup's backups."""
         return align_up(self.metadata.keyslots_area.end, _PAGE)

@@ -36,8 +36,14 @@ from luksmeta.luks2.header_copy import (
     metadata_of,
 )
 from luksmeta.luks2.json_area import to_document
-from luksmeta.luks2.json_text import dump_json
-from luksmeta.luks2.limits import AREA_ALIGNMENT, BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_MAX
+from luksmeta.luks2.json_text import dump_json, parse_json_area
+from luksmeta.luks2.limits import (
+    AREA_ALIGNMENT,
+    BINARY_HEADER_SIZE,
+    HDR_SIZES,
+    KEYSLOTS_MAX,
+    TOKENS_MAX,
+)
 from luksmeta.model import STRIPES, CopyCondition, CopyState, HeaderCopy, JsonObject, Metadata
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write
@@ -136,6 +142,11 @@ class Luks2Header:
         return frozenset(self.metadata.keyslots)
 
     @property
+    def token_ids(self) -> range:
+        """0 to 31."""
+        return range(TOKENS_MAX)
+
+    @property
     def backup_size(self) -> int:
         """Both copies and the keyslots area, in bytes."""
         return self.metadata.keyslots_area.end
@@ -156,7 +167,8 @@ class Luks2Header:
         """The header that says ``metadata``, its seqid one higher.
 
         Where its keyslots area begins says how large the copies are. Raises MetadataError when it
-        breaks a rule or its JSON text does not fit.
+        breaks a rule, its JSON text does not fit, or could not be read again: a token may be nested
+        as deep as its maker likes.
         """
         old = self.loaded.record
         record = replace(
@@ -173,7 +185,7 @@ class Luks2Header:
         salts = {copy: self.salts.get(copy) or os.urandom(SALT_SIZE) for copy in HeaderCopy}
         data = copy_bytes(record, json_area, HeaderCopy.PRIMARY, salts[HeaderCopy.PRIMARY])
         written = metadata_of(record, document)
-        if written != metadata:
+        if written != metadata or parse_json_area(json_area) != document:
             raise MetadataError("header: it would not read back as what was to be written")
         return replace(
             self,

@@ -36,6 +36,7 @@ _ESCAPES: Final = re.compile(
     r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
     r"|\\."
 )
+_NOT_PRINTABLE: Final = re.compile(r"[^ -~]+")
 _SCALAR: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
@@ -60,7 +61,15 @@ def parse_json_area(area: bytes) -> JsonObject:
     cryptsetup ``lib/luks2/luks2_disk_metadata.c``), or more values than ``JSON_VALUES_MAX``.
     :func:`luksmeta.luks2.validation.validate` judges the document itself.
     """
-    text = _text_of(area)
+    return _parse_object(_text_of(area))
+
+
+def parse_json(text: bytes) -> JsonObject:
+    """The one JSON object in a text that is no area, with the same limits; MetadataError."""
+    return _parse_object(text.decode("utf-8", "surrogateescape"))
+
+
+def _parse_object(text: str) -> JsonObject:
     _check_value_count(text)
     document = _parse(text)
     if not isinstance(document, dict):
@@ -94,6 +103,12 @@ def compact_text(document: JsonObject) -> bytes:
         return _json_text(document).encode("utf-8", "surrogateescape")
     except (ValueError, RecursionError) as error:
         raise MetadataError(f"json area: document cannot be written: {error}") from error
+
+
+def ascii_text(document: JsonObject) -> str:
+    """The document in characters that no terminal acts on: all others are JSON escapes."""
+    text = compact_text(document).decode("utf-8", "surrogateescape")
+    return _NOT_PRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def _json_text(value: JsonValue) -> str:

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from luksmeta.cli.root import root
+from luksmeta.cli.tokens import token_command
 from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, VERSIONS
@@ -72,8 +73,13 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert state(tmp_path) == before
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", ["backup-header", "volume-key"])
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        *((name, version) for name in ("backup-header", "volume-key") for version in VERSIONS),
+        ("token export", "luks2"),
+    ],
+)
 def test_a_dry_run_says_which_file_it_would_make(
     name: str, version: Version, tmp_path: Path
 ) -> None:
@@ -135,13 +141,19 @@ def test_what_a_command_leaves_still_opens_unless_it_took_the_key(
         assert opens(image, FIRST)
 
 
-@pytest.mark.parametrize("name", [None, *root.list_commands(None)])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "name",
+    [None, *root.list_commands(None), *(f"token {name}" for name in token_command.commands)],  # type: ignore[arg-type]
+)
 def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> None:
-    answer = done(luksmeta(*([] if name is None else [name]), "--help"))
+    answer = done(luksmeta(*(name or "").split(), "--help"))
     assert max(map(len, answer.out.splitlines())) <= 100
     assert answer.out.startswith("Usage: luksmeta")
     if name is not None:
-        command = root.get_command(None, name)  # type: ignore[arg-type]
+        command: click.Command | None = root
+        for word in name.split():
+            assert isinstance(command, click.Group)
+            command = command.get_command(None, word)  # type: ignore[arg-type]
         assert command is not None
         assert command.help
         undescribed = [
@@ -185,6 +197,12 @@ def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> No
         (("format", "a", "--type", "luks3"), "luks3"),
         (("config", "a", "--uuid", "nonsense"), "--uuid"),
         (("completion", "tcsh"), "tcsh"),
+        (("token",), "missing command"),
+        (("token", "nonsense", "a"), "'nonsense'"),
+        (("token", "list"), "'IMAGE'"),
+        (("token", "remove", "a"), "--token-id"),
+        (("token", "import", "a", "--token-replace"), "--token-id"),
+        (("remove-key", "a", "--matching", ""), "empty"),
     ],
 )
 def test_wrong_arguments_are_status_1_and_one_line(arguments: tuple[str, ...], part: str) -> None:

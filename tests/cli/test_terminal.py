@@ -219,6 +219,20 @@ def test_the_last_keyslot_is_called_by_its_number(terminal: Start, tmp_path: Pat
     assert "its data will be lost for good" in seen
 
 
+def test_what_goes_by_class_is_listed_before_anything_is_asked(
+    terminal: Start, tmp_path: Path
+) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2", FIRST, FIRST)
+    before = image.read_bytes()
+    key = tmp_path / "key"
+    key.write_bytes(FIRST)
+    status, seen = terminal("remove-key", image, "--matching", key).answer(YES, "no\n").end()
+    assert status == 2
+    assert image.read_bytes() == before
+    assert seen.index("Keyslot 0 goes: opened by key file") < seen.index("Keyslot 1 goes")
+    assert seen.index("Keyslot 1 goes") < seen.index("Are you sure?")
+
+
 def test_control_c_at_a_prompt_is_status_130_and_restores_the_echo(
     terminal: Start, image: Path
 ) -> None:

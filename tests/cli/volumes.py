@@ -25,7 +25,7 @@ class Command:
         """The command line for ``image``, which :func:`folder_with` made."""
         number = [] if self.name != "kill-slot" else ["1"]
         options = [argument.format(d=image.parent) for argument in self.arguments]
-        return [self.name, image, *number, *options, *more]
+        return [*self.name.split(), image, *number, *options, *more]
 
 
 _HEADERS = 32 << 10  # bytes: both copies of a LUKS2 header, more than a LUKS1 header
@@ -47,6 +47,16 @@ COMMANDS = (
     Command("renew-digest", (*FIRST_KEY, "--pbkdf-force-iterations", "1000"), writes=True),
     Command("remove-key", ("-d", "{d}/second"), writes=True),
     Command("kill-slot", FIRST_KEY, writes=True),
+    Command("remove-key", ("--matching", "{d}/second", "--empty"), writes=True),
+    Command("token list", versions=("luks2",)),
+    Command("token add", ("--key-description", "x"), writes=True, versions=("luks2",)),
+    Command("token import", ("--json-file", "{d}/token"), writes=True, versions=("luks2",)),
+    Command(
+        "token export", ("--token-id", "0", "--json-file", "{d}/new-token"), versions=("luks2",)
+    ),
+    Command("token remove", ("--token-id", "0"), writes=True, versions=("luks2",)),
+    Command("token assign", ("--token-id", "0"), writes=True, versions=("luks2",)),
+    Command("token unassign", ("--token-id", "0", "-S", "0"), writes=True, versions=("luks2",)),
     Command("config", ("--uuid", "c0ffee00-0000-4000-8000-000000000002"), writes=True),
     Command("restore-header", ("-q", "-i", "{d}/backup"), writes=True),
     Command("erase", ("-q",), writes=True),
@@ -60,10 +70,16 @@ WRITERS = tuple(command for command in COMMANDS if command.writes)
 
 
 def folder_with(folder: Path, version: Version) -> Path:
-    """A volume with two keyslots, key files, data to write and a header backup beside it."""
+    """A volume with two keyslots and, in LUKS2, a token.
+
+    Beside it lie key files, a token, data to write and a header backup.
+    """
     image = builders.file(folder / "volume.img", version, FIRST, SECOND)
     for name, secret in (("first", FIRST), ("second", SECOND), ("third", THIRD)):
         key_file(folder, secret, name)
+    (folder / "token").write_text('{"type":"acme","keyslots":["1"]}')
+    if version == "luks2":
+        luksmeta("token", "import", image, stdin=b'{"type":"acme","keyslots":["0"]}')
     (folder / "data").write_bytes(bytes(range(256)) * 10)
     luksmeta("backup-header", image, "-o", folder / "backup")
     return image
