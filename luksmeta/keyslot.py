@@ -19,6 +19,7 @@ from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
 from luksmeta.storage import Storage
 
 SALT_SIZE: Final = 32
+_KEY_SIZE_MAX: Final = 4096  # bytes; ours: the longest of any cipher has 512, merging takes 0.4 s
 _AREA_KEY_SIZE_MAX: Final = 512  # bytes; bounds the derivation for ciphers of unknown key size
 
 
@@ -105,8 +106,11 @@ def _priority(keyslot: Keyslot) -> KeyslotPriority:
 def _usable(keyslot_id: int, keyslot: AnyKeyslot) -> Keyslot:
     if not isinstance(keyslot, Keyslot):
         raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, no passphrase opens it")
-    if keyslot.key_size < 1:
-        raise KeyslotError(f"keyslot {keyslot_id}: a key of {keyslot.key_size} bytes")
+    if not 1 <= keyslot.key_size <= _KEY_SIZE_MAX:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: a key of {keyslot.key_size} bytes, 1 to {_KEY_SIZE_MAX} are "
+            "possible"
+        )
     if not isinstance(keyslot.kdf, ForeignKdf) and len(keyslot.salt) != SALT_SIZE:
         raise KeyslotError(
             f"keyslot {keyslot_id}: salt of {len(keyslot.salt)} bytes, {SALT_SIZE} are expected"

@@ -74,12 +74,16 @@ def read_keys(
         raise ValueError(f"key size: {key_size} bytes, {digest.name} gives {digest.digest_size}")
     text = key_file.view() if isinstance(key_file, SecretBytes) else memoryview(key_file)
     spans = _key_spans(text)
-    keys = SecretBytes(key_size * len(spans))
-    for number, (start, end) in enumerate(spans):
-        part = keys.view()[number * key_size : (number + 1) * key_size]
-        part[:] = digest.digest(text[start:end])[:key_size]
-        part[0] ^= _KEY_COUNTS[len(spans)]
-    return len(spans), keys
+
+    def hashed(keys: memoryview) -> None:
+        with SecretBytes(digest.digest_size) as whole:
+            for number, (start, end) in enumerate(spans):
+                digest.digest_into(text[start:end], whole.view())
+                part = keys[number * key_size : (number + 1) * key_size]
+                part[:] = whole.view()[:key_size]
+                part[0] ^= _KEY_COUNTS[len(spans)]
+
+    return len(spans), SecretBytes.filled(key_size * len(spans), hashed)
 
 
 def _key_spans(text: memoryview) -> list[tuple[int, int]]:

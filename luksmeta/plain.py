@@ -116,25 +116,28 @@ def derive_key(
         return _hashed(secret, key_size, length, hashes.get(match["name"]))
     if match["size"] is not None and len(secret) < length:
         raise ValueError(f"hash {hash!r}: the passphrase has {len(secret)} bytes")
-    key = SecretBytes(key_size)
     used = secret[:length]
-    key.view()[: len(used)] = used
-    return key
+    return SecretBytes.filled(key_size, lambda key: _copy(used, key))
+
+
+def _copy(source: memoryview, key: memoryview) -> None:
+    key[: len(source)] = source
 
 
 def _hashed(secret: memoryview, key_size: int, length: int, hash: hashes.Hash) -> SecretBytes:
     """``length`` bytes from rounds of the hash, then zeroes up to ``key_size``."""
     rounds = -(-length // hash.digest_size)
-    key = SecretBytes(key_size)
-    with SecretBytes(rounds - 1 + len(secret)) as text:
+    with (
+        SecretBytes(rounds - 1 + len(secret)) as text,
+        SecretBytes(rounds * hash.digest_size) as digests,
+    ):
         text.view()[: rounds - 1] = b"A" * (rounds - 1)
         text.view()[rounds - 1 :] = secret
         for number in range(rounds):
             at = number * hash.digest_size
-            digest = hash.digest(text.view()[rounds - 1 - number :])
-            part = key.view()[at : min(at + hash.digest_size, length)]
-            part[:] = digest[: len(part)]
-    return key
+            digest = digests.view()[at : at + hash.digest_size]
+            hash.digest_into(text.view()[rounds - 1 - number :], digest)
+        return SecretBytes.filled(key_size, lambda key: _copy(digests.view()[:length], key))
 
 
 def _start_of(key: BytesLike | SecretBytes, size: int) -> SecretBytes:

@@ -2,8 +2,29 @@
 
 A :class:`SecretBytes` lies in an anonymous mapping of its own, so wiping, locking and unlocking
 one secret never touches another's page. Where the system refuses to lock (``RLIMIT_MEMLOCK``) the
-secret is kept unlocked: no volume should stay closed for that. What this cannot help are the bytes
-objects that a library or a caller made on the way here; Python copies those at will.
+secret is kept unlocked: no volume should stay closed for that.
+
+Passphrases, derived keys, split keys and volume keys go from one such place to the next: they are
+read by ``readinto``, derived, hashed and decrypted by calls that write into a buffer of ours, and
+wiped when an exception passes by. What cannot be helped:
+
+- bytes and str objects of the caller's own, such as a passphrase handed over as ``bytes``; and what
+  ``getpass`` gives on Windows, and the volume key in hex that ``volume-key`` is asked to print;
+- OpenSSL's copy of the passphrase while PBKDF2 runs, and its key schedules while a run of sectors
+  is encrypted: on its heap, which may be swapped out or dumped, and cleansed afterwards;
+- registers and the stack, as long as nothing overwrites them;
+- the chain of the anti-forensic splitter, which is nothing without the last stripe;
+- digests by a hash that OpenSSL lacks, or where the engine's C part is not built: ESSIV's key and
+  the keys of plain and loop-AES volumes are an immutable object for a moment then, not wiped;
+- the portable engine's work: key schedules of Twofish and CAST-256, the words of Adiantum, HCTR2's
+  and LRW's tables, lmk and tcw are made of Python's integers, and so are plaintext blocks (those
+  of a split key as well) in ECB, CTR, LRW, and XTS of other ciphers than AES, Serpent and Twofish;
+- plaintext of the data, which is the caller's;
+- memory of a process that ``fork`` made, which has secrets of its own until it wipes them;
+- an interrupt between two instructions of Python, before a ``with`` block has taken its secret
+  over: the garbage collector wipes it then.
+
+tests/test_secrets_in_memory.py looks through a process from outside, and through its core dump.
 """
 
 from __future__ import annotations
@@ -13,6 +34,7 @@ import hmac
 import mmap
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, NoReturn, Self, TypeAlias
@@ -41,17 +63,20 @@ class SecretBytes:
             self._view[:] = memoryview(source).cast("B")
 
     @classmethod
-    def random(cls, size: int) -> Self:
-        """``size`` bytes from the system's random generator, read straight into this memory."""
+    def filled(cls, size: int, fill: Callable[[memoryview], object]) -> Self:
+        """``size`` bytes that ``fill`` writes; what it has written is wiped when it raises."""
         secret = cls(size)
         try:
-            with Path("/dev/urandom").open("rb", buffering=0) as generator:
-                filled = 0
-                while filled < size:
-                    filled += generator.readinto(secret.view()[filled:]) or 0
-        except OSError:  # Windows, or a root directory without devices
-            secret.view()[:] = os.urandom(size)
+            fill(secret.view())
+        except BaseException:
+            secret.wipe()
+            raise
         return secret
+
+    @classmethod
+    def random(cls, size: int) -> Self:
+        """``size`` bytes from the system's random generator, read straight into this memory."""
+        return cls.filled(size, fill_with_random)
 
     def view(self) -> memoryview:
         """The bytes themselves, writable; valid until :meth:`wipe`."""
@@ -70,9 +95,9 @@ class SecretBytes:
             return
         self._wiped = True
         self._view[:] = bytes(self._size)
-        self._view.release()
         # A caller who still holds a view keeps the (zeroed) mapping alive until it lets go.
         with contextlib.suppress(BufferError):
+            self._view.release()
             self._mapping.close()
 
     def __len__(self) -> int:
@@ -101,6 +126,17 @@ class SecretBytes:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, ValueError):  # when __init__ did not finish
             self.wipe()
+
+
+def fill_with_random(buffer: memoryview) -> None:
+    """Fill ``buffer`` from the system's random generator, without a copy on the way."""
+    try:
+        with Path("/dev/urandom").open("rb", buffering=0) as generator:
+            filled = 0
+            while filled < len(buffer):
+                filled += generator.readinto(buffer[filled:]) or 0
+    except OSError:  # Windows, or a root directory without devices
+        buffer[:] = os.urandom(len(buffer))
 
 
 def _anonymous_mapping(size: int) -> mmap.mmap:

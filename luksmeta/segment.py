@@ -38,6 +38,11 @@ class SegmentRun:
         """The plaintext offset behind it."""
         return self.start + self.size
 
+    def close(self) -> None:
+        """Wipe the cipher's key; harmless when repeated."""
+        if self.cipher is not None:
+            self.cipher.close()
+
     def decrypt(self, at: int, sectors: memoryview) -> None:
         """Decrypt whole sectors that lie ``at`` bytes into the run, in place."""
         if self.cipher is not None:
@@ -60,9 +65,14 @@ def lay_out(
     whose key is not among ``keys``, StorageError when ``storage`` ends before the data does.
     """
     runs: list[SegmentRun] = []
-    for segment_id in metadata.data_segments:
-        start = runs[-1].end if runs else 0
-        runs.append(_run(metadata, segment_id, start, keys, storage))
+    try:
+        for segment_id in metadata.data_segments:
+            start = runs[-1].end if runs else 0
+            runs.append(_run(metadata, segment_id, start, keys, storage))
+    except BaseException:
+        for run in runs:
+            run.close()
+        raise
     return tuple(runs)
 
 

@@ -149,8 +149,7 @@ class SegmentStream(io.RawIOBase):
             super().close()
         finally:
             for run in self._runs:
-                if run.cipher is not None:
-                    run.cipher.close()
+                run.close()
 
     # --- inside ---
 

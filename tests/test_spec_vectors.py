@@ -65,6 +65,9 @@ class Vector:
     def random_stripes(self, size: int) -> bytes:
         return stream(self.values["keyslot_0"]["random_stripes"], size)
 
+    def fill_with_stripes(self, buffer: memoryview) -> None:
+        buffer[:] = self.random_stripes(len(buffer))
+
     def headers(self) -> dict[int, bytes]:
         """The bytes of the header, by offset."""
         if self.version == 1:
@@ -251,7 +254,7 @@ def by_the_package(vector: Vector) -> Computed:
     with (
         SecretBytes(vector.volume_key) as key,
         pbkdf.derive(keyslot.kdf, vector.passphrase, keyslot.salt, KEY_SIZE) as area_key,
-        antiforensic.split(key, STRIPES, hash_name, random=vector.random_stripes) as split,
+        antiforensic.split(key, STRIPES, hash_name, fill=vector.fill_with_stripes) as split,
         engine.create(keyslot.area.encryption, area_key) as area_cipher,
         engine.create(segment.encryption, key, segment.sector_size) as cipher,
     ):

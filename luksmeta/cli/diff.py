@@ -82,7 +82,11 @@ def _tried(
     if key.volume_key_file is not None:
         size = sides[0].metadata.volume_key_size
         with read_volume_key(key.volume_key_file, size) as volume_key:
-            return _opened(sides, lambda side: side.unlock(volume_key=volume_key), stack)
+            return _opened(
+                sides,
+                lambda side: side.unlock(volume_key=volume_key, limits=key.limits),
+                stack,
+            )
 
     def attempt(passphrase: SecretBytes) -> list[UnlockedVolume | None]:
         return _opened(

@@ -8,6 +8,8 @@ line as are asked for.
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import stat
 import sys
@@ -26,6 +28,7 @@ PASSPHRASE_MAX: Final = 512  # bytes typed or piped, configure.ac
 KEY_FILE_MAX: Final = 8 << 20  # bytes, configure.ac
 STDIN: Final = 0
 _CHUNK: Final = 1 << 16
+_NEWLINE: Final = ord("\n")
 
 
 class InputError(LuksError):
@@ -122,11 +125,14 @@ class KeySource:
 
     def _skip(self, descriptor: int) -> None:
         left = self.offset
-        while left:
-            skipped = len(os.read(descriptor, min(left, _CHUNK)))
-            if not skipped:
-                raise InputError(f"{self.name}: offset {self.offset} is {left} bytes past its end")
-            left -= skipped
+        with SecretBytes(min(left, _CHUNK)) as dropped:
+            while left:
+                skipped = _read_into(descriptor, dropped.view()[:left])
+                if not skipped:
+                    raise InputError(
+                        f"{self.name}: offset {self.offset} is {left} bytes past its end"
+                    )
+                left -= skipped
 
 
 def read_passphrase(question: str, source: KeySource, *, verify: bool = False) -> SecretBytes:
@@ -191,11 +197,10 @@ def _fill(descriptor: int, buffer: memoryview) -> int:
     """Read until the buffer is full or the input ends; how many bytes there were."""
     length = 0
     while length < len(buffer):
-        data = os.read(descriptor, min(_CHUNK, len(buffer) - length))
-        if not data:
+        count = _read_into(descriptor, buffer[length:])
+        if not count:
             break
-        buffer[length : length + len(data)] = data
-        length += len(data)
+        length += count
     return length
 
 
@@ -205,11 +210,22 @@ def _fill_with_line(descriptor: int, buffer: memoryview) -> tuple[int, bool]:
     How many bytes there were, and whether there was anything, be it the newline.
     """
     for length in range(len(buffer)):
-        byte = os.read(descriptor, 1)
-        if byte in (b"", b"\n"):
-            return length, bool(length or byte)
-        buffer[length : length + 1] = byte
+        count = _read_into(descriptor, buffer[length : length + 1])
+        if not count:
+            return length, length > 0
+        if buffer[length] == _NEWLINE:
+            buffer[length] = 0
+            return length, True
     return len(buffer), True
+
+
+def _read_into(descriptor: int, buffer: memoryview) -> int:
+    """As ``os.read``, which would leave an immutable copy; how many bytes there were."""
+    with io.FileIO(descriptor, closefd=False) as file:
+        count = file.readinto(buffer)
+    if count is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return count
 
 
 def _typed(question: str) -> SecretBytes:

@@ -1,20 +1,19 @@
 """The anti-forensic splitter: a key spread over so much material that losing some of it loses all.
 
 LUKS1 specification 2.4 and LUKS2 specification 4.2 (cryptsetup: lib/luks1/af.c). What holds a
-volume key or split material lies in SecretBytes; the short-lived integers and digests in between
-are Python's own and cannot be wiped.
+volume key or split material lies in SecretBytes. The integers and digests of the chain are Python's
+own and cannot be wiped; without the last stripe, which is never copied, they tell nothing.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from luksmeta.extents import align_up
 from luksmeta.kdf import hashes
-from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.secret import BytesLike, SecretBytes, fill_with_random
 
 SECTOR_SIZE = 512
 """Bytes; the unit in which keyslot areas are encrypted, whatever the segment's sector size is."""
@@ -31,19 +30,25 @@ def split_size(key_size: int, stripes: int) -> int:
 
 
 def split(
-    material: SecretBytes, stripes: int, hash: str, *, random: Callable[[int], bytes] = os.urandom
+    material: SecretBytes,
+    stripes: int,
+    hash: str,
+    *,
+    fill: Callable[[memoryview], object] = fill_with_random,
 ) -> SecretBytes:
     """``material`` spread over ``stripes``, with zeroes up to ``split_size`` bytes.
 
-    ``random`` is there for tests. Raises AlgorithmError for an unknown hash.
+    ``fill`` makes the random stripes, and is there for tests. Raises AlgorithmError for an unknown
+    hash.
     """
     key_size = len(material)
-    result = SecretBytes(split_size(key_size, stripes))
-    view = result.view()
     last = key_size * (stripes - 1)
-    view[:last] = random(last)
-    _join(view[:last], material.view(), hash, into=view[last : last + key_size])
-    return result
+
+    def spread(view: memoryview) -> None:
+        fill(view[:last])
+        _join(view[:last], material.view(), hash, into=view[last : last + key_size])
+
+    return SecretBytes.filled(split_size(key_size, stripes), spread)
 
 
 def merge(split: SecretBytes | BytesLike, key_size: int, stripes: int, hash: str) -> SecretBytes:
@@ -58,9 +63,8 @@ def merge(split: SecretBytes | BytesLike, key_size: int, stripes: int, hash: str
             f"split material: {len(view)} bytes, not {stripes} stripes of {key_size} bytes"
         )
     last = key_size * (stripes - 1)
-    result = SecretBytes(key_size)
-    _join(view[:last], view[last : last + key_size], hash, into=result.view())
-    return result
+    last_stripe = view[last : last + key_size]
+    return SecretBytes.filled(key_size, lambda key: _join(view[:last], last_stripe, hash, into=key))
 
 
 def _join(stripes: memoryview, last: memoryview, hash: str, *, into: memoryview) -> None:
@@ -76,8 +80,8 @@ def _join(stripes: memoryview, last: memoryview, hash: str, *, into: memoryview)
         width = min(function.digest_size, key_size - start)
         column = struct.iter_unpack(f"{start}x{width}s{key_size - start - width}x", stripes)
         chain = _diffused(column, index, width, function)
-        block = chain ^ int.from_bytes(last[start : start + width], "big")
-        into[start : start + width] = block.to_bytes(width, "big")
+        for place, byte in enumerate(chain.to_bytes(width, "big"), start):
+            into[place] = byte ^ last[place]  # no integer or bytes object holds the key
 
 
 def _diffused(

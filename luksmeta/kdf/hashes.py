@@ -77,6 +77,19 @@ class Hash:
     digest_size: int
     digest: Callable[[BytesLike], bytes]
 
+    def digest_into(self, data: BytesLike, out: memoryview) -> None:
+        """Fill ``out``, of ``digest_size`` bytes, with a digest that is itself a secret.
+
+        hashlib and ``cryptography`` hand out immutable bytes only, so the engine's C part does
+        it; where that is not built, or lacks the hash, such a copy is left to the collector.
+        """
+        try:
+            from luksmeta.sector import _native
+
+            _native.digest(self.name, data, out)
+        except (ImportError, LookupError):
+            out[:] = self.digest(data)
+
     def pbkdf2(self, passphrase: BytesLike, salt: bytes, iterations: int, key: memoryview) -> None:
         """Fill ``key`` by PBKDF2 with HMAC of this hash (RFC 8018 section 5.2), without the GIL.
 

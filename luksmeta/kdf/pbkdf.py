@@ -164,21 +164,23 @@ def derive(
     (limits or Limits()).check(kdf, size)
     _check_defined(kdf)
     secret = passphrase.view() if isinstance(passphrase, SecretBytes) else passphrase
-    key = SecretBytes(size)
+    return SecretBytes.filled(size, lambda key: _fill(kdf, secret, salt, key))
+
+
+def _fill(kdf: Pbkdf, passphrase: BytesLike, salt: bytes, key: memoryview) -> None:
     match kdf:
         case Pbkdf2():
-            hashes.get(kdf.hash).pbkdf2(secret, salt, kdf.iterations, key.view())
+            hashes.get(kdf.hash).pbkdf2(passphrase, salt, kdf.iterations, key)
         case _:
             _libargon2.derive(
                 kdf.name,
-                secret,
+                passphrase,
                 salt,
-                key.view(),
+                key,
                 time=kdf.time,
                 memory=kdf.memory,
                 lanes=kdf.cpus,
             )
-    return key
 
 
 def _costs(kdf: Pbkdf) -> dict[str, int]:

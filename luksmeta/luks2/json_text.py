@@ -31,10 +31,11 @@ STATEMENTS: Final = (
 )
 """The rules that :func:`parse_json_area` holds an area to; it stops at the first."""
 
-_ESCAPES: Final = re.compile(
-    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: kept
-    r"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
-    r"|\\."
+# Possessive, and never a match for what is kept: a megabyte of backslashes takes no memory.
+_SURROGATES: Final = re.compile(
+    r"(?<!\\)(?P<backslashes>(?:\\\\)*+)"
+    r"(?:(?P<pair>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]+")
 _SCALAR: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -158,7 +159,7 @@ def _parse(text: str) -> JsonValue:
         return cast(
             "JsonValue",
             json.loads(
-                _ESCAPES.sub(_replace_lone_surrogate, text),
+                _SURROGATES.sub(_without_lone_surrogate, text),
                 strict=False,  # json-c takes control characters in strings
                 parse_float=_finite_float,
                 parse_constant=_refuse_constant,
@@ -170,9 +171,9 @@ def _parse(text: str) -> JsonValue:
         raise _broken("json-syntax", f"no JSON text: {error}") from error
 
 
-def _replace_lone_surrogate(escape: re.Match[str]) -> str:
+def _without_lone_surrogate(escape: re.Match[str]) -> str:
     # As json-c does; otherwise an escaped half pair and a byte that is no UTF-8 would look alike.
-    return r"\ufffd" if escape["lone"] else escape[0]
+    return escape[0] if escape["pair"] else escape["backslashes"] + r"\ufffd"
 
 
 def _finite_float(literal: str) -> LiteralFloat:

@@ -1,7 +1,9 @@
 /* Runs of sectors through OpenSSL's EVP, with the interpreter's lock released.
  *
- * A Cipher holds the key schedules of one mode under one key, for one sector size. A call makes
- * the IVs of a group of sectors (or takes ready ones), then turns the group; modes differ in how.
+ * A Cipher holds one mode for one sector size, and reads its key where the caller keeps it: OpenSSL
+ * has key schedules in memory that may be swapped out or dumped, so they are there during a call
+ * only. A call makes the IVs of a group of sectors (or takes ready ones), then turns the group;
+ * modes differ in how.
  * OpenSSL 3 takes 60 to 200 ns to set an IV, as long as it needs for a 512-byte sector, so CBC and,
  * for small sectors, XTS are made of calls that run over a whole group.
  *
@@ -64,9 +66,10 @@ typedef struct {
 typedef struct {
     PyObject_HEAD
     const mode *mode;
-    size_t sector_size; /* bytes */
-    worker *original;   /* never used itself, so that it can be copied at any time */
-    worker *idle;       /* a stack, guarded by the interpreter's lock */
+    size_t sector_size;    /* bytes */
+    Py_buffer key, iv_key; /* the caller's own memory; the second one's buf may be NULL */
+    worker *original;      /* never used itself, so that it can be copied at any time */
+    worker *idle;          /* a stack, guarded by the interpreter's lock */
 } Cipher;
 
 /* ---- modes: each turns `count` sectors with the IVs in `w`; 0 on failure ---- */
@@ -278,6 +281,25 @@ static int copy_context(EVP_CIPHER_CTX **copy, const EVP_CIPHER_CTX *original)
     return *copy != NULL && EVP_CIPHER_CTX_copy(*copy, original);
 }
 
+/* What contexts are keyed with between calls: no key, but schedules of another one's are gone. Its
+ * halves differ, as OpenSSL wants it of XTS. */
+static const unsigned char BLANK[64] = {1};
+
+static int rekey(EVP_CIPHER_CTX *context, const unsigned char *key)
+{
+    return context == NULL || EVP_CipherInit_ex(context, NULL, NULL, key, NULL, -1);
+}
+
+static int rekey_worker(const Cipher *self, worker *w, int encrypting, const unsigned char *key,
+                        const unsigned char *iv_key)
+{
+    size_t half = self->mode->second_key ? (size_t)self->key.len / 2 : 0;
+    int data = rekey(encrypting ? w->forward : w->backward, key);
+    int tweak = rekey(w->tweak, key + half);
+    int iv = rekey(w->iv, iv_key);
+    return data && tweak && iv; /* each was tried */
+}
+
 static worker *take_worker(Cipher *self)
 {
     worker *w = self->idle, *original = self->original;
@@ -361,15 +383,18 @@ static int check_buffers(const Cipher *self, const Py_buffer *in, const Py_buffe
     return 0;
 }
 
-static PyObject *run_unlocked(Cipher *self, turn turn_group, const iv_source *ivs,
+static PyObject *run_unlocked(Cipher *self, int encrypting, const iv_source *ivs,
                               const Py_buffer *in, const Py_buffer *out)
 {
+    turn turn_group = encrypting ? self->mode->encrypt : self->mode->decrypt;
     worker *w = take_worker(self);
     int done;
     if (w == NULL)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    done = run(turn_group, w, ivs, self->sector_size, in->buf, out->buf, (size_t)in->len);
+    done = rekey_worker(self, w, encrypting, self->key.buf, self->iv_key.buf) &&
+           run(turn_group, w, ivs, self->sector_size, in->buf, out->buf, (size_t)in->len);
+    done &= rekey_worker(self, w, encrypting, BLANK, BLANK);
     Py_END_ALLOW_THREADS
     give_worker_back(self, w);
     if (!done) {
@@ -381,7 +406,7 @@ static PyObject *run_unlocked(Cipher *self, turn turn_group, const iv_source *iv
 }
 
 /* The arguments of encrypt and decrypt; "K" takes any int modulo 2^64. */
-static PyObject *turn_buffers(Cipher *self, PyObject *args, turn turn_group)
+static PyObject *turn_buffers(Cipher *self, PyObject *args, int encrypting)
 {
     Py_buffer in = {0}, out = {0}, ready = {0};
     int kind;
@@ -394,7 +419,7 @@ static PyObject *turn_buffers(Cipher *self, PyObject *args, turn turn_group)
         PyErr_Format(PyExc_ValueError, "IV layout %d is not known", kind);
     } else if (check_buffers(self, &in, &out, &ready)) {
         iv_source ivs = {(layout)kind, first, step, ready.buf};
-        result = run_unlocked(self, turn_group, &ivs, &in, &out);
+        result = run_unlocked(self, encrypting, &ivs, &in, &out);
     }
     PyBuffer_Release(&in);
     PyBuffer_Release(&out);
@@ -405,39 +430,41 @@ static PyObject *turn_buffers(Cipher *self, PyObject *args, turn turn_group)
 
 static PyObject *Cipher_encrypt(PyObject *self, PyObject *args)
 {
-    return turn_buffers((Cipher *)self, args, ((Cipher *)self)->mode->encrypt);
+    return turn_buffers((Cipher *)self, args, 1);
 }
 
 static PyObject *Cipher_decrypt(PyObject *self, PyObject *args)
 {
-    return turn_buffers((Cipher *)self, args, ((Cipher *)self)->mode->decrypt);
+    return turn_buffers((Cipher *)self, args, 0);
 }
 
-/* Key the contexts of `self->original`; 0 where OpenSSL lacks the cipher or a key does not fit. */
-static int key_original(Cipher *self, const char *cipher, const Py_buffer *key,
-                        const Py_buffer *iv_key, const char *iv_cipher)
+/* Make the contexts of `self->original`, and see that they take the keys; 0 where OpenSSL lacks the
+ * cipher or a key does not fit. */
+static int make_original(Cipher *self, const char *cipher, const char *iv_cipher)
 {
     worker *w = self->original;
-    const unsigned char *bytes = key->buf;
-    size_t size = (size_t)key->len;
+    const unsigned char *key = self->key.buf;
+    size_t size = (size_t)self->key.len;
+    int fit;
     if (self->mode->second_key) {
         size /= 2;
-        w->tweak = keyed(cipher, "ECB", bytes + size, (size_t)key->len - size, 1);
+        w->tweak = keyed(cipher, "ECB", key + size, (size_t)self->key.len - size, 1);
         if (w->tweak == NULL)
             return 0;
     }
-    if (iv_key->buf != NULL) {
-        w->iv = keyed(iv_cipher, "ECB", iv_key->buf, (size_t)iv_key->len, 1);
+    if (self->iv_key.buf != NULL) {
+        w->iv = keyed(iv_cipher, "ECB", self->iv_key.buf, (size_t)self->iv_key.len, 1);
         if (w->iv == NULL)
             return 0;
     }
-    w->forward = keyed(cipher, self->mode->forward, bytes, size, 1);
-    w->backward = keyed(cipher, self->mode->backward, bytes, size, 0);
-    return w->forward != NULL && w->backward != NULL;
+    w->forward = keyed(cipher, self->mode->forward, key, size, 1);
+    w->backward = keyed(cipher, self->mode->backward, key, size, 0);
+    fit = w->forward != NULL && w->backward != NULL;
+    return rekey_worker(self, w, 1, BLANK, BLANK) && rekey_worker(self, w, 0, BLANK, BLANK) && fit;
 }
 
 static int set_up(Cipher *self, const char *mode_name, const char *cipher, Py_ssize_t sector_size,
-                  const Py_buffer *key, const char *iv_cipher, const Py_buffer *iv_key)
+                  const char *iv_cipher)
 {
     self->mode = find_mode(mode_name);
     if (self->mode == NULL || sector_size < BLOCK || sector_size > SECTOR_MAX ||
@@ -452,12 +479,19 @@ static int set_up(Cipher *self, const char *mode_name, const char *cipher, Py_ss
         PyErr_NoMemory();
         return 0;
     }
-    if (!key_original(self, cipher, key, iv_key, iv_cipher)) {
+    if (!make_original(self, cipher, iv_cipher)) {
         PyErr_Format(PyExc_LookupError, "OpenSSL has no %s in mode %s for a key of %zd bytes",
-                     cipher, mode_name, key->len);
+                     cipher, mode_name, self->key.len);
         return 0;
     }
     return 1;
+}
+
+static void release_keys(Py_buffer *key, Py_buffer *iv_key)
+{
+    PyBuffer_Release(key);
+    if (iv_key->obj != NULL)
+        PyBuffer_Release(iv_key);
 }
 
 static PyObject *Cipher_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
@@ -476,14 +510,16 @@ static PyObject *Cipher_new(PyTypeObject *type, PyObject *args, PyObject *keywor
                           &iv_cipher, &iv_key))
         return NULL;
     self = (Cipher *)allocate(type, 0);
-    if (self != NULL &&
-        !set_up(self, mode_name, cipher, sector_size, &key, iv_cipher, &iv_key)) {
-        Py_DECREF(self);
-        self = NULL;
+    if (self == NULL) {
+        release_keys(&key, &iv_key);
+        return NULL;
     }
-    PyBuffer_Release(&key);
-    if (iv_key.obj != NULL)
-        PyBuffer_Release(&iv_key);
+    self->key = key;
+    self->iv_key = iv_key;
+    if (!set_up(self, mode_name, cipher, sector_size, iv_cipher)) {
+        Py_DECREF(self);
+        return NULL;
+    }
     return (PyObject *)self;
 }
 
@@ -498,6 +534,7 @@ static void Cipher_dealloc(PyObject *object)
         free_worker(w, worker_size(self));
     }
     free_worker(self->original, sizeof(worker));
+    release_keys(&self->key, &self->iv_key);
     release(object);
     Py_DECREF(type);
 }
@@ -512,7 +549,8 @@ static PyMethodDef cipher_methods[] = {
 
 static PyType_Slot cipher_slots[] = {
     {Py_tp_doc, "Cipher(mode, cipher, sector_size, key[, iv_cipher, iv_key])\n\n"
-                "A mode of a block cipher of 16-byte blocks, over runs of sectors."},
+                "A mode of a block cipher of 16-byte blocks, over runs of sectors. The keys are "
+                "read from the caller's memory at every call."},
     {Py_tp_new, Cipher_new},
     {Py_tp_dealloc, Cipher_dealloc},
     {Py_tp_methods, cipher_methods},
@@ -527,6 +565,40 @@ static PyType_Spec cipher_spec = {
 };
 
 /* ---- the module ---- */
+
+static PyObject *digest(PyObject *module, PyObject *args)
+{
+    const char *name;
+    Py_buffer data = {0}, out = {0};
+    EVP_MD *hash;
+    int done = 0;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "sy*w*", &name, &data, &out))
+        return NULL;
+    ERR_set_mark();
+    hash = EVP_MD_fetch(NULL, name, NULL);
+    if (hash == NULL)
+        PyErr_Format(PyExc_LookupError, "OpenSSL has no hash %s", name);
+    else if (EVP_MD_get_size(hash) != out.len)
+        PyErr_Format(PyExc_ValueError, "out has %zd bytes, a digest by %s %d", out.len, name,
+                     EVP_MD_get_size(hash));
+    else if (!(done = EVP_Digest(data.buf, (size_t)data.len, out.buf, NULL, hash, NULL)))
+        PyErr_SetString(PyExc_RuntimeError, "OpenSSL failed in the middle of a digest");
+    ERR_pop_to_mark();
+    EVP_MD_free(hash);
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&out);
+    if (!done)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_methods[] = {
+    {"digest", digest, METH_VARARGS,
+     "digest(name, data, out)\n\nFill out with the digest of data; nothing else holds it."},
+    {NULL, NULL, 0, NULL},
+};
 
 static int execute(PyObject *module)
 {
@@ -551,6 +623,7 @@ static PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_native",
     .m_doc = "Runs of sectors through OpenSSL's EVP, with the interpreter's lock released.",
+    .m_methods = module_methods,
     .m_slots = module_slots,
 };
 

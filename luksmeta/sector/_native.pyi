@@ -7,6 +7,8 @@ PLAIN64: Final[int]
 PLAIN64BE: Final[int]
 OPENSSL: Final[str]
 
+def digest(name: str, data: BytesLike, out: bytearray | memoryview, /) -> None: ...
+
 class Cipher:
     def __new__(
         cls,

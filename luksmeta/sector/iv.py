@@ -130,6 +130,8 @@ def _essiv(spec: CipherSpec, key: SecretBytes) -> Essiv:
             kind="hash",
             name=spec.iv_option or "",
         )
-    with SecretBytes(essiv_hash.digest(key.view())) as essiv_key:
+    with SecretBytes.filled(
+        essiv_hash.digest_size, lambda digest: essiv_hash.digest_into(key.view(), digest)
+    ) as essiv_key:
         cipher = block_ciphers.create(algorithm.name, essiv_key.view())
     return Essiv(cipher)

@@ -115,14 +115,13 @@ class LibgcryptMode:
         size, set_iv = self._sector_size, _library().gcry_cipher_setiv
         ivs = bytearray(self._ivs.ivs(numbers.start, len(numbers), numbers.step))
         iv_size = len(ivs) // len(numbers)
-        turned = bytearray(data)
-        iv, sector = ctypes.addressof(_pointer(ivs)), ctypes.addressof(_pointer(turned))
+        out[:] = data
+        iv, sector = ctypes.addressof(_pointer(ivs)), ctypes.addressof(_pointer(out))
         with _opened(self._algorithm, self._mode, self._key) as handle:
             for _ in numbers:
                 _check(set_iv(handle, iv, iv_size) or function(handle, sector, size, None, 0))
                 iv += iv_size
                 sector += size
-        out[:] = turned
 
 
 @contextmanager

@@ -46,6 +46,17 @@ class Numbering:
     addend: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """The C part's cipher, and the keys that it reads at every call.
+
+    They are wiped when nobody refers to this any more: a run does until it has ended.
+    """
+
+    cipher: _native.Cipher
+    keys: tuple[SecretBytes, ...]
+
+
 class NativeCipher(Closing):
     """A :class:`luksmeta.sector.engine.SectorCipher` that leaves whole runs to the C part.
 
@@ -54,7 +65,7 @@ class NativeCipher(Closing):
 
     def __init__(
         self,
-        cipher: _native.Cipher,
+        keyed: Keyed,
         numbering: Numbering,
         sector_size: int,
         *,
@@ -62,7 +73,7 @@ class NativeCipher(Closing):
         thread_count: int | None,
     ) -> None:
         self.sector_size = sector_size
-        self._cipher: _native.Cipher | None = cipher
+        self._keyed: Keyed | None = keyed
         self._numbering = numbering
         per_sector = sector_size // SECTOR_SIZE
         self._unit = per_sector if large_iv else 1
@@ -76,23 +87,25 @@ class NativeCipher(Closing):
         beyond the length of ``data`` stays as it is. Raises ValueError for a length that is no
         multiple of the sector size, a short ``out``, a negative ``sector`` or a closed cipher.
         """
-        self._run(self._opened().encrypt, sector, data, out)
+        keyed = self._opened()
+        self._run(keyed.cipher.encrypt, sector, data, out)
 
     def decrypt_into(self, sector: int, data: BytesLike, out: bytearray | memoryview) -> None:
         """Decrypt ``data`` into ``out``; otherwise as :meth:`encrypt_into`."""
-        self._run(self._opened().decrypt, sector, data, out)
+        keyed = self._opened()
+        self._run(keyed.cipher.decrypt, sector, data, out)
 
     def close(self) -> None:
-        """Let go of the key schedules, which OpenSSL cleanses. Harmless when repeated.
+        """Let go of the keys, which wipes them. Harmless when repeated.
 
         A run in another thread still ends well: it has a reference of its own.
         """
-        self._cipher = None
+        self._keyed = None
 
-    def _opened(self) -> _native.Cipher:
-        if self._cipher is None:
+    def _opened(self) -> Keyed:
+        if self._keyed is None:
             raise ValueError("this cipher has been closed")
-        return self._cipher
+        return self._keyed
 
     def _run(self, turn: Turn, sector: int, data: BytesLike, out: bytearray | memoryview) -> None:
         if sector < 0:
@@ -155,9 +168,9 @@ def create(
         return None
     for mode in _makings(spec, sector_size):
         with contextlib.suppress(LookupError, AlgorithmError):
-            cipher = _keyed(spec, mode, sector_size, key)
+            keyed = _keyed(spec, mode, sector_size, SecretBytes(key))
             return NativeCipher(
-                cipher, numbering, sector_size, large_iv=large_iv, thread_count=thread_count
+                keyed, numbering, sector_size, large_iv=large_iv, thread_count=thread_count
             )
     return None
 
@@ -174,18 +187,20 @@ def _makings(spec: CipherSpec, sector_size: int) -> tuple[str, ...]:
     return ("xts", "xts-of-ecb") if sector_size >= _OWN_XTS_FROM else ("xts-of-ecb",)
 
 
-def _keyed(spec: CipherSpec, mode: str, sector_size: int, key: SecretBytes) -> _native.Cipher:
+def _keyed(spec: CipherSpec, mode: str, sector_size: int, key: SecretBytes) -> Keyed:
     """The C part's cipher; LookupError or AlgorithmError where the key or ESSIV's hash is unfit."""
     from luksmeta.sector import _native
 
     cipher = _openssl_name(spec, len(key) // 2 if spec.mode == "xts" else len(key))
+    view = key.view()
     if spec.mode != "ecb" and spec.iv == "essiv":
-        with _essiv_key(spec, key) as iv_key:
-            iv_cipher = _openssl_name(spec, len(iv_key))
-            return _native.Cipher(mode, cipher, sector_size, key.view(), iv_cipher, iv_key.view())
+        iv_key = _essiv_key(spec, key)
+        iv_cipher = _openssl_name(spec, len(iv_key))
+        made = _native.Cipher(mode, cipher, sector_size, view, iv_cipher, iv_key.view())
+        return Keyed(made, (key, iv_key))
     if spec.mode != "ecb" and spec.iv == "eboiv":
-        return _native.Cipher(mode, cipher, sector_size, key.view(), cipher, key.view())
-    return _native.Cipher(mode, cipher, sector_size, key.view())
+        return Keyed(_native.Cipher(mode, cipher, sector_size, view, cipher, view), (key,))
+    return Keyed(_native.Cipher(mode, cipher, sector_size, view), (key,))
 
 
 def _openssl_name(spec: CipherSpec, key_size: int) -> str:
@@ -197,7 +212,10 @@ def _openssl_name(spec: CipherSpec, key_size: int) -> str:
 def _essiv_key(spec: CipherSpec, key: SecretBytes) -> SecretBytes:
     from luksmeta.kdf import hashes
 
-    return SecretBytes(hashes.get(spec.iv_option or "").digest(key.view()))
+    function = hashes.get(spec.iv_option or "")
+    return SecretBytes.filled(
+        function.digest_size, lambda digest: function.digest_into(key.view(), digest)
+    )
 
 
 def _numbering(spec: CipherSpec, sector_size: int) -> Numbering | None:

@@ -335,6 +335,8 @@ def test_the_digest_is_held_to_the_limit_before_the_keyslot_is_paid_for(tmp_path
     refused(luksmeta(*line, stdin=FIRST), 3, f"keyslot 0: {text}")
     key = key_file(tmp_path, builders.VOLUME_KEY, "volume-key")
     refused(luksmeta(*line, "--volume-key-file", key), 3, text)
+    both = ("diff", image, tmp_path / "backup")
+    refused(luksmeta(*both, "--max-time", "2", "--volume-key-file", key), 3, text)
 
 
 def test_with_debug_there_is_a_traceback_and_no_secret(tmp_path: Path) -> None:

@@ -110,9 +110,12 @@ def test_split_is_the_text_of_the_specification(
     def noise(size: int) -> bytes:
         return bytes((filler * at) & 0xFF for at in range(size))
 
+    def fill(buffer: memoryview) -> None:
+        buffer[:] = noise(len(buffer))
+
     with (
         SecretBytes(key) as secret,
-        antiforensic.split(secret, stripes, hash, random=noise) as spread,
+        antiforensic.split(secret, stripes, hash, fill=fill) as spread,
     ):
         expected = naive_split(key, stripes, hash, noise(len(key) * (stripes - 1)))
         assert bytes(spread.view()) == expected.ljust(len(spread), b"\0")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luksmeta.errors import AlgorithmError
+from luksmeta.kdf import hashes
 from luksmeta.sector import engine, native, threads
 from luksmeta.sector.cipher_spec import CipherSpec
 from tests.corpus import PROJECT, CipherVector, stream
@@ -193,6 +194,14 @@ def test_threads_share_a_cipher_during_long_runs(text: str) -> None:
                 assert list(together) == alone
 
 
+@pytest.mark.parametrize("name", hashes.NAMES)
+def test_a_digest_goes_where_it_is_told_to(name: str) -> None:
+    function, data = hashes.get(name), stream("digest", 1000)
+    out = bytearray(function.digest_size)
+    function.digest_into(memoryview(data), memoryview(out))
+    assert out == function.digest(data)
+
+
 # --- wrong arguments: an error, never a crash ----------------------------------------------------
 
 
@@ -329,6 +338,28 @@ def test_memory_does_not_grow_by_ciphers_and_errors() -> None:
     before = resident()
     rounds(3000)  # each would lose some 10 KiB
     assert resident() - before < 1 << 20
+
+
+def test_wrong_arguments_of_a_digest_are_errors() -> None:
+    with pytest.raises(LookupError, match="no hash md4711"):
+        _native.digest("md4711", b"", bytearray(16))
+    with pytest.raises(ValueError, match="out has 31 bytes, a digest by sha256 32"):
+        _native.digest("sha256", b"", bytearray(31))
+    with pytest.raises(TypeError):
+        _native.digest("sha256", b"", bytes(32))  # type: ignore[arg-type]  # that is the test
+
+
+def test_a_key_that_is_changed_where_it_lies_is_the_key_of_the_next_call() -> None:
+    first, second = stream("first", 32), stream("second", 32)
+    key, data = bytearray(first), stream("data", 512)
+    cipher = _native.Cipher("cbc", "AES-256", 512, key)
+    for content in (first, second):
+        key[:] = content
+        out, expected = bytearray(512), bytearray(512)
+        cipher.encrypt(_native.PLAIN64, 0, 1, data, out)
+        with portable_cipher("aes-cbc-plain64", content) as other:
+            other.encrypt_into(0, data, expected)
+        assert out == expected
 
 
 HOLDER = """
