@@ -7,6 +7,7 @@ decrypted here, so nothing is said of passphrases that are not there to be tried
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -139,10 +140,12 @@ class _Sides:
     def compare(self) -> Iterator[KeyslotDifference]:
         """Equal ids first, then equal contents under other ids, then what has no equal."""
         ones, others = set(self.one), set(self.other)
+        content_of_one = {each: _content(self.one[each], self.one_storage) for each in ones}
+        content_of_other = {each: _content(self.other[each], self.other_storage) for each in others}
         pairs = [(each, each) for each in sorted(ones & others)]
         pairs += [(a, b) for a in sorted(ones) for b in sorted(others) if a != b]
         for a, b in pairs:
-            if a in ones and b in others and self._have_same_content(a, b):
+            if a in ones and b in others and content_of_one[a] == content_of_other[b]:
                 ones.remove(a)
                 others.remove(b)
                 yield KeyslotDifference(KeyslotState.SAME if a == b else KeyslotState.MOVED, a, b)
@@ -155,18 +158,19 @@ class _Sides:
         for each in others - ones:
             yield KeyslotDifference(KeyslotState.ONLY_IN_OTHER, None, each)
 
-    def _have_same_content(self, a: int, b: int) -> bool:
-        one, other = self.one[a], self.other[b]
-        if _parameters(one) != _parameters(other):
-            return False
-        size = min(one.area.size, other.area.size)
-        if isinstance(one, Keyslot):
-            size = min(size, antiforensic.split_size(one.key_size, STRIPES))
-        return all(
-            self.one_storage.read_at(one.area.offset + at, min(_CHUNK, size - at))
-            == self.other_storage.read_at(other.area.offset + at, min(_CHUNK, size - at))
-            for at in range(0, size, _CHUNK)
-        )
+
+def _content(keyslot: AnyKeyslot, storage: Storage) -> tuple[object, ...]:
+    """What is equal for two keyslots that hold the same; each area is read once.
+
+    Of the area counts what a split key takes; all of it where none can lie there.
+    """
+    size = keyslot.area.size
+    if isinstance(keyslot, Keyslot) and keyslot.key_size > 0:
+        size = min(size, antiforensic.split_size(keyslot.key_size, STRIPES))
+    material = hashlib.sha256()
+    for at in range(0, size, _CHUNK):
+        material.update(storage.read_at(keyslot.area.offset + at, min(_CHUNK, size - at)))
+    return (_parameters(keyslot), size, material.digest())
 
 
 def _parameters(keyslot: AnyKeyslot) -> tuple[object, ...]:

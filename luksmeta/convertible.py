@@ -31,6 +31,7 @@ from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage
 
 _LUKSMETA: Final = b"LUKSMETA"  # the magic of the tool of that name, which keeps data in the gap
+_NAME_MAX: Final = 31  # bytes; LUKS1 specification, figure 1
 _DIGEST_SIZE: Final = 20  # of the volume key's digest in LUKS1; LUKS2 may have more of the same
 _AREAS_START: Final = 2 * HDR_SIZES[0]
 
@@ -149,6 +150,7 @@ def _checked_luks2(metadata: Metadata) -> tuple[CryptSegment, Pbkdf2Digest, int]
             f"header: digests {', '.join(map(str, sorted(metadata.digests)))}, LUKS1 has one, of "
             "type pbkdf2; unbound keyslots have others"
         )
+    _check_names(segment.encryption, digest.hash)
     key_size = metadata.volume_key_size
     if not metadata.keyslots or key_size is None:
         raise UnsupportedError("header: no keyslot in use, so the key's size is not known")
@@ -169,6 +171,14 @@ def _check_segment(segment: CryptSegment) -> None:
             raise UnsupportedError(f"segment 0: {name} {value}, in LUKS1 it is always {wanted}")
     if segment.encryption.startswith("capi:") or "-" not in segment.encryption:
         raise _no_place(f"cipher specification {segment.encryption}")
+
+
+def _check_names(encryption: str, hash_name: str) -> None:
+    """LUKS1 has fields of 32 bytes for each, the NUL at the end included."""
+    cipher, _, mode = encryption.partition("-")
+    for what, name in (("cipher name", cipher), ("cipher mode", mode), ("hash", hash_name)):
+        if len(name.encode("utf-8", "surrogateescape")) > _NAME_MAX or "\0" in name:
+            raise _no_place(f"{what} {name[:40]!r}, at most {_NAME_MAX} bytes fit")
 
 
 def _check_data_offset(offset: int, key_size: int) -> None:

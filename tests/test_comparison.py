@@ -10,6 +10,8 @@ import luksmeta
 from luksmeta import MemoryStorage, Volume, convert
 from luksmeta.comparison import Comparison, KeyslotState, compare
 from luksmeta.formatting import Version
+from luksmeta.kdf import antiforensic
+from luksmeta.model import STRIPES
 from tests.builders import (
     FIRST,
     KDF,
@@ -180,6 +182,39 @@ def test_foreign_keyslots_are_compared_by_type_and_bytes() -> None:
     other[offset] ^= 1
     assert keyslots(compared(one, one)) == [("same", 0, 0), ("same", 1, 1)]
     assert keyslots(compared(one, bytes(other)))[1] == ("other key material", 1, 1)
+
+
+def test_a_keyslot_whose_key_has_no_bytes_is_compared_by_its_whole_area() -> None:
+    document = document_of(image("luks2"))
+    document["keyslots"]["0"]["key_size"] = 0
+    one = with_document(image("luks2"), document)
+    assert keyslots(compared(one, one)) == [("same", 0, 0)]
+    last = document["keyslots"]["0"]["area"]
+    end = int(last["offset"]) + int(last["size"])
+    other = one[: end - 1] + bytes([one[end - 1] ^ 1]) + one[end:]
+    assert keyslots(compared(one, other)) == [("other key material", 0, 0)]
+
+
+def test_each_area_is_read_once_however_many_keyslots_look_alike() -> None:
+    base = image("luks2", (FIRST, SECOND, THIRD))
+    document = document_of(base)
+    for each in ("1", "2"):
+        document["keyslots"][each]["kdf"] = document["keyslots"]["0"]["kdf"]
+    storage = CountingStorage(with_document(base, document))
+    with luksmeta.open(storage) as volume:
+        storage.taken = 0
+        compare(volume.header, storage, volume.header, storage)
+    assert storage.taken == 2 * 3 * antiforensic.split_size(len(VOLUME_KEY), STRIPES)
+
+
+class CountingStorage(MemoryStorage):
+    """Counts the bytes that are read."""
+
+    taken = 0
+
+    def _read(self, offset: int, size: int) -> bytes:
+        self.taken += size
+        return super()._read(offset, size)
 
 
 def test_the_description_is_for_programs() -> None:

@@ -368,6 +368,9 @@ TOKEN = {"type": "mine", "keyslots": []}
         (("keyslots", "1", "af", "hash"), "sha512", "keyslot 1: hash sha256"),
         (("keyslots", "1", "area", "size"), "64000", "keyslot 1: key of 16 bytes in an area of 64"),
         (("keyslots", "1", "area", "encryption"), "aes-cbc-plain", "keyslot 1: aes-cbc-plain"),
+        (("segments", "0", "encryption"), f"{'a' * 32}-ecb", "the cipher name 'aaa.*31 bytes fit"),
+        (("segments", "0", "encryption"), f"aes-{'c' * 32}", "the cipher mode 'ccc.*31 bytes fit"),
+        (("digests", "0", "hash"), "h" * 1002, "the hash 'hhhh.*31 bytes fit"),
     ],
 )
 def test_what_luks1_has_no_place_for_is_refused(

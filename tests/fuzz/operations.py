@@ -8,20 +8,24 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from luksmeta import backup, erasure, key_management, reencryption, repair, requirements
+from luksmeta import backup, convert, erasure, key_management, reencryption, repair, requirements
 from luksmeta import keyslot as keyslot_area
 from luksmeta.cli.header_page import render
+from luksmeta.comparison import compare
 from luksmeta.description import describe
 from luksmeta.diagnosis import diagnose_storage
 from luksmeta.errors import LuksError
 from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.key_management import KeyslotOptions
 from luksmeta.keyslot import trial_order
+from luksmeta.luks2.limits import TOKENS_MAX
 from luksmeta.model import Header, Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage
+from luksmeta.tokens import notes
+from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume
 
 Operation: TypeAlias = Callable[[Header, Storage], object]
@@ -33,6 +37,7 @@ LIMITS: Final = Limits(iterations=2000, time=4, memory=512, cpus=4)
 FEW_STRIPES: Final = 16  # instead of 4000
 _OPTIONS: Final = KeyslotOptions(pbkdf=Pbkdf2(hash="sha256", iterations=1000))
 _KEY_SIZE_MAX: Final = 512  # bytes; of the keys that are made up
+_NOTE: Final = Note(owner="somebody", purpose="fuzzing")
 _SOME: Final = 3  # of each kind of object
 
 
@@ -79,7 +84,7 @@ def removing(header: Header, storage: Storage) -> object:
     for keyslot_id in list(header.metadata.keyslots)[:_SOME]:
         with suppress(LuksError):
             key_management.remove(header, keyslot_id)
-    return erasure.erase(header)
+    return erasure.erase(header), erasure.erase_everything(header)
 
 
 def adding(header: Header, storage: Storage) -> object:
@@ -97,6 +102,30 @@ def changing(header: Header, storage: Storage) -> object:
             continue
         with suppress(LuksError), _made_up_key(header.metadata, found[0]) as key:
             key_management.change(header, keyslot_id, PASSPHRASE, key, _OPTIONS)
+    return None
+
+
+def converting(header: Header, storage: Storage) -> object:
+    """To the other version."""
+    volume = Volume(header, storage, storage)
+    there = convert.prepare(volume, "luks2" if header.metadata.version == 1 else "luks1")
+    return [change.plan.describe() for change in there.changes]
+
+
+def comparing(header: Header, storage: Storage) -> object:
+    found = compare(header, storage, header, storage)
+    assert not found.fields, "a header differs from itself"
+    return json.dumps(found.describe(), ensure_ascii=True)
+
+
+def annotating(header: Header, storage: Storage) -> object:
+    """What tokens say of keyslots, and one more of them."""
+    metadata = header.metadata
+    for keyslot_id in list(metadata.keyslots)[:_SOME]:
+        notes.note_of(metadata, keyslot_id)
+        with suppress(LuksError):
+            noted = notes.with_note(metadata, keyslot_id, _NOTE, range(TOKENS_MAX))
+            key_management.reword(header, noted, "annotate")
     return None
 
 
@@ -160,6 +189,9 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     removing,
     adding,
     changing,
+    converting,
+    comparing,
+    annotating,
     restoring,
     unlocking,
     unlocking_by_volume_key,

@@ -22,7 +22,7 @@ from typing import Final
 
 from tests.corpus import PROJECT
 
-_NAMES: Final = ("luks1", "luks2", "json", "keyslot")
+NAMES: Final = ("luks1", "luks2", "json", "keyslot")
 _SEED: Final = 20240601
 _MEMORY_MAX: Final = 1024  # MiB of the whole process, its coverage and its corpus included
 _REPORTED: Final = 1000  # executions from one line about good headers to the next
@@ -69,11 +69,11 @@ def run_target(
     name: str, limit: str, folder: Path, corpus: Path | None, findings: Path
 ) -> dict[str, object]:
     """Fuzz one target in a process of its own; what came of it."""
-    from tests.fuzz.seeds import dictionary, seeds
+    from tests.fuzz.seeds import dictionary, found, seeds
 
     seed_folder, words = folder / name, folder / "dictionary"
     seed_folder.mkdir()
-    for number, seed in enumerate(seeds(name)):
+    for number, seed in enumerate([*seeds(name), *found(name)]):
         (seed_folder / f"{number:04}").write_bytes(seed)
     words.write_text(dictionary())
     grown = folder / f"{name}-grown" if corpus is None else corpus / name
@@ -119,15 +119,15 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--child"]:
         fuzz(arguments[1], arguments[3:])
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run")
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(_NAMES))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=int, default=60, help="for all targets together")
     parser.add_argument("--runs", type=int, help="executions of each target, instead")
     parser.add_argument("--corpus", type=Path, help="a folder that keeps what was found out")
     parser.add_argument("--findings", type=Path, default=PROJECT / "findings")
     options = parser.parse_args(arguments)
-    chosen = options.targets or list(_NAMES)
-    if unknown := set(chosen) - set(_NAMES):
-        parser.error(f"no target {', '.join(sorted(unknown))}; known are {', '.join(_NAMES)}")
+    chosen = options.targets or list(NAMES)
+    if unknown := set(chosen) - set(NAMES):
+        parser.error(f"no target {', '.join(sorted(unknown))}; known are {', '.join(NAMES)}")
     if importlib.util.find_spec("atheris") is None:
         print("tests.fuzz.run: atheris is not installed; hypothesis has fuzzed alone")
         return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import lzma
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from luksmeta.errors import MetadataError
@@ -18,6 +20,8 @@ from tests.defects.luks1 import LUKS1_DEFECTS
 from tests.defects.luks2 import DEFECTS
 from tests.fuzz import hostile, targets
 
+FOUND: Final = Path(__file__).with_name("found.tar.bz2")
+"""Made by ``python -m tests.fuzz.keep FOLDER`` out of what ``--corpus FOLDER`` left there."""
 _PREFIX: Final = 1 << 16  # bytes of a corpus image that are looked at
 _MATERIAL: Final = b"\0" + bytes(range(256))
 
@@ -25,6 +29,13 @@ _MATERIAL: Final = b"\0" + bytes(range(256))
 def seeds(name: str) -> list[bytes]:
     """The inputs for a target, each once, in the order of their making."""
     return list(dict.fromkeys(_MAKERS[name]()))
+
+
+def found(name: str) -> list[bytes]:
+    """The inputs that long runs found for a target, each of which goes where no other goes."""
+    with tarfile.open(FOUND) as archive:
+        files = (archive.extractfile(each) for each in archive if each.name.startswith(f"{name}/"))
+        return [file.read() for file in files if file is not None]
 
 
 def dictionary() -> str:
