@@ -16,8 +16,9 @@ import luksmeta
 from luksmeta import Argon2id, MemoryStorage
 from luksmeta.luks2.json_text import compact_text, parse_json_area
 from luksmeta.model import HeaderCopy
-from tests.builders import FIRST as PASSPHRASE
+from tests import builders
 
+PASSPHRASE: Final = builders.FIRST
 Document: TypeAlias = dict[str, Any]
 Edit: TypeAlias = Callable[[bytearray], None]
 """Changes one whole header copy: 4096 bytes of binary header, and the JSON area."""
