@@ -279,11 +279,16 @@ def _good_copies(record: BinaryHeader) -> tuple[CopyState, ...]:
 
 
 def try_copy(
-    storage: Storage, copy: HeaderCopy, offset: int, *, magic_is_lost: bool = False
+    storage: Storage,
+    copy: HeaderCopy,
+    offset: int,
+    *,
+    magic_is_lost: bool = False,
+    twin: LoadedCopy | None = None,
 ) -> LoadedCopy | LuksError:
     """The copy at ``offset`` (:func:`load_copy`), or what is wrong with it."""
     try:
-        return load_copy(storage, copy, offset, magic_is_lost=magic_is_lost)
+        return load_copy(storage, copy, offset, magic_is_lost=magic_is_lost, twin=twin)
     except (HeaderError, NotLuksError, StorageError) as error:
         return error
 
@@ -291,7 +296,8 @@ def try_copy(
 def _find_secondary(storage: Storage, primary: LoadedCopy | LuksError) -> LoadedCopy | LuksError:
     """The secondary where the primary says it is, else the first one at a legal offset."""
     if isinstance(primary, LoadedCopy):
-        return try_copy(storage, HeaderCopy.SECONDARY, primary.record.hdr_size)
+        offset = primary.record.hdr_size
+        return try_copy(storage, HeaderCopy.SECONDARY, offset, twin=primary)
     found: LuksError = NotLuksError("secondary header: no magic at any legal offset")
     for offset in HDR_SIZES:
         tried = try_copy(storage, HeaderCopy.SECONDARY, offset)

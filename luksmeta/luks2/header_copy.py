@@ -47,6 +47,15 @@ class LoadedCopy:
     document: JsonObject = field(repr=False)
     metadata: Metadata
 
+    def says(self, record: BinaryHeader, json_area: bytes) -> bool:
+        """Whether another copy of these bytes means the same, to the byte."""
+        own = self.record
+        return (
+            json_area == self.json_area
+            and (record.hdr_size, record.uuid) == (own.hdr_size, own.uuid)
+            and (record.label, record.subsystem) == (own.label, own.subsystem)
+        )
+
     @property
     def has_known_faults(self) -> bool:
         """Whether the text says what an old cryptsetup should not have written."""
@@ -71,17 +80,25 @@ def copy_bytes(record: BinaryHeader, json_area: bytes, copy: HeaderCopy, salt: b
 
 
 def load_copy(
-    storage: Storage, copy: HeaderCopy, offset: int, *, magic_is_lost: bool = False
+    storage: Storage,
+    copy: HeaderCopy,
+    offset: int,
+    *,
+    magic_is_lost: bool = False,
+    twin: LoadedCopy | None = None,
 ) -> LoadedCopy:
     """The copy at ``offset``; a LuksError says what is wrong with it.
 
     With ``magic_is_lost`` it is judged as if its magic were there: the checksum proves it then.
+    What says the same as its ``twin``, which was checked, is not taken apart again.
     """
     header = _read_header(storage, copy, offset, magic_is_lost)
     record = BinaryHeader.from_bytes(header)
     record.check_place(copy, offset)
     json_area = _read_json_area(storage, copy, offset, record.hdr_size)
     check_checksum(copy, header, json_area)
+    if twin is not None and twin.says(record, json_area):
+        return LoadedCopy(copy, record, json_area, twin.document, twin.metadata)
     document = parse_json_area(json_area)
     sound = repair_known_faults(document)
     check_document(sound, record.hdr_size, copy)

@@ -38,7 +38,8 @@ _SURROGATES: Final = re.compile(
     r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 _NOT_PRINTABLE: Final = re.compile(r"[^ -~]+")
-_SCALAR: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_SCALAR: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 class LiteralFloat(float):
@@ -75,7 +76,8 @@ def _parse_object(text: str) -> JsonObject:
     document = _parse(text)
     if not isinstance(document, dict):
         raise _broken("json-object", "holds no JSON object")
-    if _is_deeper(document, JSON_DEPTH_MAX):
+    brackets = text.count("{") + text.count("[")  # no value lies inside more than there are
+    if brackets > JSON_DEPTH_MAX and _is_deeper(document, JSON_DEPTH_MAX):
         raise _too_deep()
     return document
 
@@ -101,7 +103,8 @@ def compact_text(document: JsonObject) -> bytes:
     MetadataError for what no JSON text can say: infinities, lone surrogates, bottomless nesting.
     """
     try:
-        return _json_text(document).encode("utf-8", "surrogateescape")
+        text = _SCALAR.encode(document) if _is_plain(document) else _json_text(document)
+        return text.encode("utf-8", "surrogateescape")
     except (ValueError, RecursionError) as error:
         raise MetadataError(f"json area: document cannot be written: {error}") from error
 
@@ -128,6 +131,15 @@ def _json_text(value: JsonValue) -> str:
             raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
+def _is_plain(value: JsonValue) -> bool:
+    """Whether ``json`` writes the value as it should be: there is no float in it."""
+    if type(value) is dict:
+        return all(type(inner) in _PLAIN or _is_plain(inner) for inner in value.values())
+    if type(value) is list:
+        return all(type(inner) in _PLAIN or _is_plain(inner) for inner in value)
+    return type(value) in _PLAIN
+
+
 def _text_of(area: bytes) -> str:
     """The text before the zeroes, bytes that are no UTF-8 as surrogates."""
     if not area.startswith(b"{"):
@@ -135,9 +147,8 @@ def _text_of(area: bytes) -> str:
     end = area.find(b"\0")
     if end < 0:
         raise _broken("json-end", f"no zero byte ends the text in {len(area)} bytes")
-    rest = len(area[end:].lstrip(b"\0"))
-    if rest:
-        at = len(area) - rest
+    if area[end:] != bytes(len(area) - end):
+        at = len(area) - len(area[end:].lstrip(b"\0"))
         fault = f"text ends at {end:#x}, other bytes follow at {at:#x}"
         raise _broken("json-tail", fault, area[at : at + 8])
     return bytes(area[:end]).decode("utf-8", "surrogateescape")
@@ -156,15 +167,8 @@ def _check_value_count(text: str) -> None:
 
 def _parse(text: str) -> JsonValue:
     try:
-        return cast(
-            "JsonValue",
-            json.loads(
-                _SURROGATES.sub(_without_lone_surrogate, text),
-                strict=False,  # json-c takes control characters in strings
-                parse_float=_finite_float,
-                parse_constant=_refuse_constant,
-            ),
-        )
+        plain = _SURROGATES.sub(_without_lone_surrogate, text) if r"\u" in text else text
+        return cast("JsonValue", _DECODER.decode(plain))
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:  # syntax, or an integer of thousands of digits
@@ -185,6 +189,13 @@ def _finite_float(literal: str) -> LiteralFloat:
 
 def _refuse_constant(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is no JSON value")
+
+
+_DECODER: Final = json.JSONDecoder(
+    strict=False,  # json-c takes control characters in strings
+    parse_float=_finite_float,
+    parse_constant=_refuse_constant,
+)
 
 
 def _too_deep() -> MetadataError:

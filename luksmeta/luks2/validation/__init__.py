@@ -64,5 +64,4 @@ def _violations(view: View) -> Iterator[Violation]:
 
 def _broken(rules: Iterable[Rule[View]], view: View) -> Iterator[Violation]:
     at = partial(value_at, view.document)
-    for rule in rules:
-        yield from rule.violations(view, at)
+    return (found for rule in rules for found in rule.violations(view, at))

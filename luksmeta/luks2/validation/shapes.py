@@ -57,7 +57,8 @@ class Shape:
 
     def members_of(self, value: JsonObject) -> Members:
         """The members that this object must and may have, by its type."""
-        return {**self.members, **(self._variant(value) or {})}
+        variant = self._variant(value)
+        return self.members if variant is None else {**self.members, **variant}
 
     def knows(self, value: JsonObject) -> bool:
         """Whether the object is of a type that adds members."""
@@ -96,16 +97,17 @@ def faults(value: JsonObject, shape: Shape, place: Place) -> Iterator[Violation]
     """Every member of ``value`` that is missing or not of its kind, inner objects included."""
     members = shape.members_of(value)
     for name, member in members.items():
-        inside = place.member(name)
         if name in value:
             fault = member.kind(value[name])
         else:
             fault = "is missing" if member.required else None
         if fault:
+            inside = place.member(name)
             what = f"{inside.subject} {fault}"
             yield Violation(inside.path, _rule(shape, name), what, excerpt(value.get(name)))
         elif member.inner and name in value:
-            yield from faults(cast("JsonObject", value[name]), member.inner, inside)
+            inner = cast("JsonObject", value[name])
+            yield from faults(inner, member.inner, place.member(name))
     if shape.closed and shape.knows(value):
         yield from _surplus(value, shape, place)
 
