@@ -25,9 +25,10 @@ from luksmeta.extents import Extent
 from luksmeta.header import read_header
 from luksmeta.locking import locked
 from luksmeta.model import Header
+from luksmeta.restoring import restoring_steps
 from luksmeta.storage import Storage, new_file, open_storage
 from luksmeta.volume import Target, Volume
-from luksmeta.write_plan import Barrier, Copy, Fill, Reserve, Step, WritePlan
+from luksmeta.write_plan import Copy, Fill, Reserve, Step, WritePlan
 
 FILE_MODE: Final = 0o400
 _LUKS1_GAP: Final = Extent(1024, 3072)  # between header and first area: anybody's bytes
@@ -106,13 +107,9 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
         present, note = _present(storage)
         if present is not None:
             comparison = compare(present, storage, header, backup)
-    notes = (note,) if present is None else tuple(_differences(present, header))
-    steps = (
-        Reserve(size, "space for the header"),
-        Copy(backup, Extent(0, min(size, backup.size)), f"header backup {backup.name}"),
-        Barrier(),
-    )
-    plan = WritePlan.of("restore the header", steps)
+        notes = (note,) if present is None else tuple(_differences(present, header))
+        steps = restoring_steps(storage, present, backup, header)
+    plan = WritePlan.of("restore the header", (Reserve(size, "space for the header"), *steps))
     return Restoration(plan, header, notes, present, comparison)
 
 

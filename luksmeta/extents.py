@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -40,15 +40,21 @@ def align_down(value: int, alignment: int) -> int:
     return value // alignment * alignment
 
 
-def first_fit(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | None:
-    """The lowest free place of ``size`` bytes in ``within``, or None when there is none."""
+def gaps(within: Extent, taken: Iterable[Extent]) -> Iterator[Extent]:
+    """What of ``within`` is not taken, in order."""
     offset = within.offset
     for extent in sorted(taken):
-        if offset + size <= extent.offset:
-            break
+        if offset < min(extent.offset, within.end):
+            yield Extent(offset, min(extent.offset, within.end) - offset)
         offset = max(offset, extent.end)
-    candidate = Extent(offset, size)
-    return candidate if within.contains(candidate) else None
+    if offset < within.end:
+        yield Extent(offset, within.end - offset)
+
+
+def first_fit(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | None:
+    """The lowest free place of ``size`` bytes in ``within``, or None when there is none."""
+    fitting = (Extent(gap.offset, size) for gap in gaps(within, taken) if gap.size >= size)
+    return next(fitting, None)
 
 
 def uncovered(extents: Iterable[Extent], covers: Iterable[Extent]) -> list[Extent]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from luksmeta import keyslot as keyslot_area
-from luksmeta.errors import KeyslotError, KeyslotsAreaFullError
+from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, StorageBusyError
 from luksmeta.extents import Extent
 from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2, check_new
 from luksmeta.model import (
     AntiForensic,
+    AnyKeyslot,
     CryptSegment,
     Digest,
     Header,
@@ -30,6 +31,7 @@ from luksmeta.model import (
 )
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.storage import Storage
 from luksmeta.tokens import assignment
 from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
 
@@ -87,6 +89,16 @@ def require_free(header: Header, keyslot_id: int) -> None:
         )
     if keyslot_id in header.taken_keyslots:
         raise KeyslotError(f"keyslot {keyslot_id}: in use already")
+
+
+def require_same(header: Header, keyslot_id: int, named: AnyKeyslot | None) -> None:
+    """Raise StorageBusyError unless the id still belongs to ``named``, which somebody has chosen.
+
+    Another process may have removed that keyslot, and given the id to another passphrase. Each
+    keyslot is known by its salt: its priority and the place of its area may be others by now.
+    """
+    if _salt(header.metadata.keyslots.get(keyslot_id)) != _salt(named):
+        raise StorageBusyError(f"keyslot {keyslot_id}: another process has changed it meanwhile")
 
 
 def add(
@@ -186,6 +198,25 @@ def takes_last(metadata: Metadata, keyslot_ids: Iterable[int]) -> bool:
     return bool(bound) and bound <= set(keyslot_ids)
 
 
+def relocate(header: Header, keyslot_id: int, storage: Storage) -> HeaderChange:
+    """A keyslot's key material, as ``storage`` has it, in a free place; in LUKS1 another id's.
+
+    Raises KeyslotsAreaFullError; KeyslotError for a keyslot that has no passphrase or no digest.
+    """
+    old = _usable_keyslot(header.metadata, keyslot_id)
+    found = header.metadata.digest_of_keyslot(keyslot_id)
+    if found is None:
+        raise KeyslotError(f"keyslot {keyslot_id}: belongs to no digest")
+    metadata, new_id = header.metadata, keyslot_id
+    if metadata.version == 1:
+        metadata, new_id = metadata.without_keyslot(keyslot_id), free_keyslot_id(header)
+    place = header.place_area(new_id, old.key_size)
+    area = replace(old.area, offset=place.offset, size=place.size)
+    moved = metadata.with_keyslot(new_id, replace(old, area=area), found[0])
+    material = storage.read_at(old.area.offset, min(old.area.size, place.size))
+    return _stored(header, new_id, material, moved)
+
+
 def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
     """A change of the header alone: no keyslot's area is touched."""
     after = header.updated(metadata)
@@ -223,6 +254,10 @@ def keyslot_encryption(metadata: Metadata, key_size: int) -> tuple[str, int]:
         if usable and spec.iv not in _DATA_ONLY_IVS and not spec.text.startswith("capi:"):
             return segment.encryption, key_size
     return FALLBACK_KEYSLOT_CIPHER, FALLBACK_KEYSLOT_KEY_SIZE
+
+
+def _salt(keyslot: AnyKeyslot | None) -> bytes | None:
+    return keyslot.salt if isinstance(keyslot, Keyslot) else None
 
 
 def _new_keyslot(

@@ -1,8 +1,9 @@
 """The advisory locks that cryptsetup takes, so that both can work on one volume.
 
-A regular file is locked itself with ``flock``; a block device by a file in ``/run/cryptsetup``.
-Readers share, writers exclude. Where the system has no ``flock`` (Windows) or no lock directory,
-there is no lock to take and none is taken.
+A regular file is locked itself with ``flock``; a block device by a file in ``/run/cryptsetup``,
+which is made when it is missing. Readers share, writers exclude. Whoever may read a device but not
+use that directory reads without the lock, and does not write. Where the system has no ``flock``
+(Windows), there is no lock to take.
 
 Source: docs/LUKS2-locking.txt, lib/utils_device_locking.c.
 """
@@ -17,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from luksmeta.errors import StorageBusyError, StorageError
+from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
 from luksmeta.storage import FileStorage, Storage
 
 LOCK_DIRECTORY = Path("/run/cryptsetup")
@@ -29,7 +30,10 @@ _POLL_SECONDS = 0.02
 def locked(
     storage: Storage, *, exclusive: bool, wait_seconds: float = WAIT_SECONDS
 ) -> Iterator[None]:
-    """Hold the lock of ``storage``; StorageBusyError when another process keeps it too long."""
+    """Hold the lock of ``storage``; StorageBusyError when another process keeps it too long.
+
+    Raises StoragePermissionError when a device is to be locked for writing and cannot be.
+    """
     if sys.platform == "win32" or not isinstance(storage, FileStorage):
         yield
     elif storage.is_regular:
@@ -75,8 +79,13 @@ if sys.platform != "win32":
         path = LOCK_DIRECTORY / f"L_{os.major(device)}:{os.minor(device)}"
         while True:
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            except OSError:  # no lock directory, or not allowed to use it
+                descriptor = _open_lock(path)
+            except OSError as error:
+                if exclusive:
+                    text = (error.strerror or str(error)).lower()
+                    raise StoragePermissionError(
+                        f"{storage.name}: {path} cannot be locked for writing: {text}"
+                    ) from error
                 yield
                 return
             with contextlib.ExitStack() as stack:
@@ -87,6 +96,11 @@ if sys.platform != "win32":
                     yield
                     return
             # Its last holder removed the file while we waited: take the new one.
+
+    def _open_lock(path: Path) -> int:
+        with contextlib.suppress(FileExistsError):
+            path.parent.mkdir(mode=0o700)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
     def _is_same_file(path: Path, descriptor: int) -> bool:
         try:

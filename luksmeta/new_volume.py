@@ -18,7 +18,7 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sizes import parse_size
 from luksmeta.storage import FileStorage, MemoryStorage, Storage, open_storage
 from luksmeta.volume import Target, Volume, is_same_file
-from luksmeta.write_plan import Progress
+from luksmeta.write_plan import Progress, Resize, WritePlan
 
 
 class FormatKeywords(TypedDict, total=False):
@@ -79,6 +79,7 @@ def format(  # luksmeta.format, the verb of luksFormat
             header_storage = stack.enter_context(apart.opened(dry_run=dry_run))
         volume = Volume(changes[0].header, header_storage, data_storage)
         volume.progress = progress
+        volume.written += data.plans
         with locked(header_storage, exclusive=True):
             volume.apply(changes)
     return volume
@@ -103,12 +104,16 @@ def _places(
 
 
 class _Place:
-    """A target of formatting: what is there now, and how it is opened once all is computed."""
+    """A target of formatting: what is there now, and how it is opened once all is computed.
+
+    ``plans`` are those that were applied to make it as large as it must be.
+    """
 
     def __init__(self, target: Target, size: int | None, *, may_create: bool) -> None:
         self._target = target
         self._is_new = isinstance(target, str | os.PathLike) and not Path(target).exists()
         self.size, self.sector_size = 0, 4096
+        self.plans: list[WritePlan] = []
         if not self._is_new:
             # Opened for writing already, so that a refusal comes before the key is derived.
             storage = self._open()
@@ -129,7 +134,9 @@ class _Place:
         before = storage.size
         try:
             if storage.size < self.size:
-                storage.resize(self.size)
+                room = Resize(self.size, "extended to the size that was asked for")
+                self.plans.append(WritePlan.of("make room", (room,)))
+                self.plans[-1].apply(storage)
             yield storage
         except BaseException:
             with suppress(LuksError):

@@ -113,6 +113,7 @@ class Storage(Closing):
 class FileStorage(Storage):
     """A regular file or a block device.
 
+    What is flushed is on stable storage, and so is the name of a file that was created here.
     ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError.
     ``create_mode`` makes a new file with these permissions; StorageBusyError when it is there.
     """
@@ -139,6 +140,7 @@ class FileStorage(Storage):
                 flags |= os.O_CREAT | os.O_EXCL
             self._fd = os.open(path, flags, create_mode or 0)
         self._position_lock = threading.Lock()
+        self._is_named = create_mode is None  # for good: its directory is on stable storage
         mode = os.fstat(self._fd).st_mode
         self.is_regular = stat.S_ISREG(mode)
         if not self.is_regular and not stat.S_ISBLK(mode):
@@ -211,6 +213,7 @@ class FileStorage(Storage):
         with _system_errors(self.name):
             while view:
                 written = self._pwrite(view, offset)
+                _require_headway(written)
                 offset += written
                 view = view[written:]
 
@@ -236,7 +239,11 @@ class FileStorage(Storage):
                     raise
 
     def flush(self) -> None:
-        """``fsync``; on macOS ``F_FULLFSYNC``, since fsync there stops at the drive's cache."""
+        """``fsync``; on macOS ``F_FULLFSYNC``, since fsync there stops at the drive's cache.
+
+        On a Linux block device fsync writes the pages back and then has the device empty its own
+        cache (block/fops.c blkdev_fsync). A new file's first flush is one of its directory too.
+        """
         if not self.writable:
             return
         with _system_errors(self.name):
@@ -246,6 +253,9 @@ class FileStorage(Storage):
                 fcntl.fcntl(self._fd, fcntl.F_FULLFSYNC)
             else:
                 os.fsync(self._fd)
+            if not self._is_named:
+                flush_directory(self.name)
+                self._is_named = True
 
     def close(self) -> None:
         """Close the file; harmless when repeated."""
@@ -281,7 +291,7 @@ class FileObjectStorage(Storage):
     @property
     def size(self) -> int:
         """The end of the file object."""
-        with self._position_lock:
+        with self._position_lock, _system_errors(self.name):
             return self._file.seek(0, io.SEEK_END)
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -298,7 +308,9 @@ class FileObjectStorage(Storage):
         with self._position_lock, _system_errors(self.name):
             self._file.seek(offset)
             while view:
-                view = view[self._file.write(view) :]
+                written = self._file.write(view)
+                _require_headway(written)
+                view = view[written:]
 
     def resize(self, size: int) -> None:
         """Truncate, or extend with zeroes."""
@@ -413,6 +425,33 @@ class _system_errors:  # noqa: N801  # used like a keyword: with _system_errors(
         raise StorageError(text) from error
 
 
+def _require_headway(written: int | None) -> None:
+    """OSError for a write that took nothing: repeating it might never end."""
+    if not written:  # None is what a raw file object says that is not ready
+        raise OSError(errno.EIO, "nothing was written")
+
+
+def flush_directory(path: str | os.PathLike[str]) -> None:
+    """Return only when the name that ``path`` has in its directory is on stable storage; OSError.
+
+    Does nothing on Windows, where directories cannot be opened, and where the user may make files
+    in the directory but not read it.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        descriptor = os.open(Path(path).parent, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot do this to directories
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def _device_number(descriptor: int, request: int) -> int:
     """The unsigned int that an ioctl of a Linux block device answers."""
     import fcntl
@@ -441,19 +480,6 @@ def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[Fil
             Path(path).unlink()
         raise
     file.close()
-    _flush_folder(path)
-
-
-def _flush_folder(path: str | os.PathLike[str]) -> None:
-    """Put a new file's name on stable storage, where the system can."""
-    if sys.platform == "win32":
-        return
-    with suppress(OSError):
-        descriptor = os.open(Path(path).parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def open_storage(target: Target, *, writable: bool = False) -> Storage:

@@ -159,9 +159,11 @@ class UnlockedVolume(Closing):
             encryption=encryption,
             area_key_size=area_key_size,
         )
+        named = self._volume.metadata.keyslots.get(keyslot)
         changed: list[int] = []
 
         def with_change(header: Header) -> list[HeaderChange]:
+            key_management.require_same(header, keyslot, named)
             keyslot_id, changes = key_management.change(
                 header, keyslot, passphrase, self._key_of(header, keyslot), options, keep_id=keep_id
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from luksmeta import digests, erasure, key_management, requirements, unlocking
@@ -31,7 +32,7 @@ from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
 from luksmeta.volume_tokens import VolumeTokens
 from luksmeta.write_plan import Progress, WritePlan
 
-_ATTEMPTS: Final = 10  # at a change while other processes change the same header
+_ATTEMPTS: Final = 3  # at a change without the lock, while others change the same header
 
 
 class Volume(Closing):
@@ -198,8 +199,11 @@ class Volume(Closing):
         ``allow_last``; nothing has been removed then.
         """
         ids = sorted({keyslot} if isinstance(keyslot, int) else set(keyslot))
+        named = {each: self.metadata.keyslots.get(each) for each in ids}
 
         def removed(header: Header) -> list[HeaderChange]:
+            for keyslot_id, found in named.items():
+                key_management.require_same(header, keyslot_id, found)
             changes = key_management.remove_all(header, ids)
             if not allow_last and key_management.takes_last(header.metadata, ids):
                 which = f"keyslot {', '.join(map(str, ids))}"
@@ -253,7 +257,15 @@ class Volume(Closing):
             metadata_size=metadata_size,
             keyslots_size=keyslots_size,
         )
-        self.change(lambda header: settings.changes(header, self.header_storage))
+        ids = {*(priorities or {}), *(notes or {})}
+        named = {each: self.metadata.keyslots.get(each) for each in ids}
+
+        def configured(header: Header) -> list[HeaderChange]:
+            for keyslot_id, keyslot in named.items():
+                key_management.require_same(header, keyslot_id, keyslot)
+            return settings.changes(header, self.header_storage)
+
+        self.change(configured)
 
     def set_priority(self, keyslot: int, priority: KeyslotPriority | str) -> None:
         """Set when a keyslot is tried: ``ignore``, ``normal`` or ``high`` (``prefer``)."""
@@ -268,9 +280,11 @@ class Volume(Closing):
     ) -> None:
         """Apply what ``compute`` makes of the header; again when another process was faster.
 
-        ``allow`` raises RequirementError for a header that must not be changed. Raises HeaderError
-        when a header copy is damaged and something else lies there, which writing would destroy;
-        StorageBusyError when other processes were always faster, or put another volume there.
+        It is computed without the lock, since a key derivation takes long; when others were faster
+        each time, at last with it. ``allow`` raises RequirementError for a header that must not be
+        changed. Raises HeaderError when a header copy is damaged and something else lies there,
+        which writing would destroy; StorageBusyError when another process keeps the lock too long,
+        or has put another volume there.
         """
         for _ in range(_ATTEMPTS):
             self.require_changeable(allow)
@@ -279,10 +293,11 @@ class Volume(Closing):
                 if self.header.is_current(self.header_storage):
                     self.apply(changes)
                     return
+                self._reload()
+        with locked(self.header_storage, exclusive=True):
             self._reload()
-        raise StorageBusyError(
-            f"{self.header_storage.name}: other processes changed the header {_ATTEMPTS} times"
-        )
+            self.require_changeable(allow)
+            self.apply(compute(self.header))
 
     def require_changeable(
         self, allow: Callable[[Metadata], None] = requirements.allow_changes
@@ -310,10 +325,8 @@ class Volume(Closing):
             self.written.append(change.plan)
 
     def _reload(self) -> None:
-        with locked(self.header_storage, exclusive=False):
-            header = read_header(self.header_storage)
-        old, new = self.metadata, header.metadata
-        if (old.version, old.uuid, old.segments) != (new.version, new.uuid, new.segments):
+        header = read_header(self.header_storage)
+        if _identity(header.metadata) != _identity(self.metadata):
             raise StorageBusyError(
                 f"{self.header_storage.name}: another process has put another volume there"
             )
@@ -355,6 +368,16 @@ def open(  # luksmeta.open, as in the standard library's own modules
     if dry_run:
         data_storage, header_storage = overlaid(data_storage, header_storage)
     return Volume(parsed, header_storage, data_storage)
+
+
+def _identity(metadata: Metadata) -> tuple[object, ...]:
+    """What stays through every change of keyslots and settings: the data, and its key's digest."""
+    digests = {
+        digest_id: replace(digest, keyslots=())
+        for digest_id, digest in metadata.digests.items()
+        if digest.segments
+    }
+    return metadata.version, metadata.segments, digests
 
 
 def is_same_file(one: Target, other: Target) -> bool:

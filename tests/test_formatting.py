@@ -215,7 +215,8 @@ def test_a_dry_run_writes_nothing_and_shows_the_plans(tmp_path: Path, exists: bo
     if exists:
         path.write_bytes(b"\x5a" * MIB)
     with _formatted(path, size="20M", dry_run=True) as volume:
-        assert [plan.what for plan in volume.written] == ["format", "store keyslot 0"]
+        plans = [plan.what for plan in volume.written]
+        assert plans == ["make room", "format", "store keyslot 0"]
         assert key_behind(volume, FIRST)
     assert path.exists() == exists
     assert not exists or path.read_bytes() == b"\x5a" * MIB

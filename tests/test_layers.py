@@ -57,6 +57,7 @@ ROWS = (
     ),
     (
         "backup",
+        "restoring",
         "diagnosis",
         "repair",
         "repair_fields",

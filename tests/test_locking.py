@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import luksmeta
-from luksmeta.errors import StorageBusyError
+from luksmeta import locking
+from luksmeta.errors import StorageBusyError, StoragePermissionError
 from luksmeta.formatting import Version
 from luksmeta.locking import locked
 from luksmeta.storage import FileStorage, MemoryStorage
@@ -107,6 +109,84 @@ def test_the_lock_is_given_back_after_an_error(path: Path) -> None:
 def test_memory_needs_no_lock() -> None:
     storage = MemoryStorage(5)
     with locked(storage, exclusive=True), locked(storage, exclusive=True, wait_seconds=0):
+        pass
+
+
+# Block devices
+
+
+@pytest.fixture(name="device")
+def _device(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileStorage]:
+    """What is taken for a block device, 0:0, with a lock directory of its own that is missing."""
+    monkeypatch.setattr(locking, "LOCK_DIRECTORY", tmp_path / "locks")
+    with FileStorage(path, writable=True) as storage:
+        storage.is_regular = False
+        yield storage
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_device_is_locked_by_a_file_that_the_last_holder_removes(
+    device: FileStorage, tmp_path: Path, exclusive: bool
+) -> None:
+    lock = tmp_path / "locks" / "L_0:0"
+    with locked(device, exclusive=exclusive):
+        assert lock.is_file()
+        assert stat.S_IMODE(lock.parent.stat().st_mode) == 0o700
+        if not exclusive:
+            with locked(device, exclusive=False, wait_seconds=0):
+                pass
+            assert lock.is_file()  # its other holder is still there
+    assert list(lock.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("held", "exclusive"), [("LOCK_EX", True), ("LOCK_EX", False), ("LOCK_SH", True)]
+)
+def test_a_device_that_another_process_has_locked_is_busy(
+    device: FileStorage, tmp_path: Path, held: str, exclusive: bool
+) -> None:
+    lock = tmp_path / "locks" / "L_0:0"
+    lock.parent.mkdir()
+    lock.touch()
+    with (
+        _held_by_another(lock, held),
+        pytest.raises(StorageBusyError, match="locked by another process"),
+        locked(device, exclusive=exclusive, wait_seconds=0.05),
+    ):
+        pass
+    assert lock.is_file()
+
+
+def test_a_lock_file_that_was_removed_while_waiting_is_made_again(
+    device: FileStorage, tmp_path: Path
+) -> None:
+    lock = tmp_path / "locks" / "L_0:0"
+    lock.parent.mkdir()
+    lock.touch()
+    with _held_by_another(lock, "LOCK_EX"):
+        lock.unlink()  # as its holder does at last
+        with locked(device, exclusive=True, wait_seconds=0):
+            assert lock.is_file()
+
+
+def test_without_a_lock_directory_a_device_is_read_and_not_written(
+    device: FileStorage, tmp_path: Path
+) -> None:
+    (tmp_path / "locks").write_bytes(b"no directory")
+    with locked(device, exclusive=False):
+        pass
+    with (
+        pytest.raises(StoragePermissionError, match="locks/L_0:0 cannot be locked for writing"),
+        locked(device, exclusive=True),
+    ):
+        pass
+
+
+def test_a_link_is_not_taken_for_a_lock(device: FileStorage, tmp_path: Path) -> None:
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "precious").touch()
+    (tmp_path / "locks" / "L_0:0").symlink_to(tmp_path / "precious")
+    with pytest.raises(StoragePermissionError), locked(device, exclusive=True):
         pass
 
 

@@ -17,6 +17,7 @@ from luksmeta.cli.options import FileName, Size, VolumeOptions, volume_options
 from luksmeta.cli.plaintext import checked_length, refuse_same
 from luksmeta.copying import Write, copy_out
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.storage import flush_directory
 from luksmeta.write_plan import Progress
 
 _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
@@ -87,6 +88,7 @@ def _read_to_file(
                 file.truncate(size)
                 os.fsync(file.fileno())
             Path(temporary).replace(path)
+            flush_directory(path)
         except BaseException:
             with suppress(OSError):
                 Path(temporary).unlink()

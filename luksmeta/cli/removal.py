@@ -102,9 +102,9 @@ def _remove_classes(
             click.echo(output.one_line(f"Keyslot {keyslot} goes: {reason}."), err=True)
     if going and (classes.by_token or key.names_any):
         _prove_other_way_in(opened, going, volume, key)
-    _confirm_last(opened, going, volume, dry_run=dry_run)
+    takes_last = _confirm_last(opened, going, volume, dry_run=dry_run)
     if going:
-        opened.remove_keyslot(going, allow_last=True)
+        opened.remove_keyslot(going, allow_last=takes_last)
     if dry_run:
         output.say_plans(opened.written, as_json=as_json)
         return
@@ -177,19 +177,24 @@ def _open_to_remove(volume: VolumeOptions, *, dry_run: bool) -> Volume:
 def _remove(
     opened: Volume, keyslot: int, volume: VolumeOptions, *, as_json: bool, dry_run: bool
 ) -> None:
-    _confirm_last(opened, [keyslot], volume, dry_run=dry_run)
-    opened.remove_keyslot(keyslot, allow_last=True)
+    takes_last = _confirm_last(opened, [keyslot], volume, dry_run=dry_run)
+    opened.remove_keyslot(keyslot, allow_last=takes_last)
     report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
 
 
 def _confirm_last(
     opened: Volume, going: Collection[int], volume: VolumeOptions, *, dry_run: bool
-) -> None:
-    if dry_run or not key_management.takes_last(opened.metadata, going):
-        return
-    last = f"keyslot {', '.join(map(str, sorted(going)))} is {_LAST}"
-    prompt.confirm(
-        f"{volume.header_file}: {last}",
-        batch_mode=volume.batch_mode,
-        refused=prompt.RemovalRefusedError,
-    )
+) -> bool:
+    """Whether nothing that opens is left, which somebody has agreed to then.
+
+    When that comes true only afterwards, by another process, nobody has been asked.
+    """
+    takes_last = key_management.takes_last(opened.metadata, going)
+    if takes_last and not dry_run:
+        last = f"keyslot {', '.join(map(str, sorted(going)))} is {_LAST}"
+        prompt.confirm(
+            f"{volume.header_file}: {last}",
+            batch_mode=volume.batch_mode,
+            refused=prompt.RemovalRefusedError,
+        )
+    return takes_last

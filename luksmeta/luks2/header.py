@@ -234,8 +234,15 @@ class Luks2Header:
         return tuple(steps)
 
     def is_current(self, storage: Storage) -> bool:
-        """Whether the device's believed copy is this one, to the checksum."""
-        return Luks2Header.read(storage).loaded.record == self.loaded.record
+        """Whether the device's believed copy is this one, to the checksum, and both are as sound.
+
+        A copy that was damaged since then must be known to be, so that it is written first.
+        """
+        try:
+            there = Luks2Header.read(storage)
+        except (HeaderError, NotLuksError):
+            return False
+        return there.loaded.record == self.loaded.record and there.copies == self.copies
 
 
 def first_gap(size: int, within: Extent, taken: Iterable[Extent]) -> Extent | None:
