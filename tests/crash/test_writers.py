@@ -38,6 +38,7 @@ MAY = {  # what writes, and what to
     "backup": "a new file",
     "repair": "a new file, the backup of the damaged header",
     "cli.settings": "a new file for the volume key",
+    "cli.tokens": "a new file for a token",
     "cli.reading": "a new file of plaintext",
 }
 
