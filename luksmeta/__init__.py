@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         PolicyError,
         RequirementError,
         ResourceLimitError,
+        SealError,
         Severity,
         StorageBusyError,
         StorageError,
@@ -43,8 +44,16 @@ if TYPE_CHECKING:
     from luksmeta.segment_stream import SegmentStream
     from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
     from luksmeta.tokens.notes import Note
+    from luksmeta.trust.changes import SealFault, SealFinding
+    from luksmeta.trust.check import Report, check
+    from luksmeta.trust.fleet import check_all
+    from luksmeta.trust.measure import measure
+    from luksmeta.trust.opening import open  # luksmeta.open, as gzip.open
+    from luksmeta.trust.policy import Policy
+    from luksmeta.trust.rule import PolicyFinding
+    from luksmeta.trust.verification import SealTerms, SealVerification
     from luksmeta.unlocked_volume import UnlockedVolume
-    from luksmeta.volume import Volume, open  # luksmeta.open, as gzip.open
+    from luksmeta.volume import Volume
 
 __version__ = "0.1.0"
 
@@ -72,9 +81,17 @@ __all__ = [
     "PassphraseError",
     "Pbkdf",
     "Pbkdf2",
+    "Policy",
     "PolicyError",
+    "PolicyFinding",
+    "Report",
     "RequirementError",
     "ResourceLimitError",
+    "SealError",
+    "SealFault",
+    "SealFinding",
+    "SealTerms",
+    "SealVerification",
     "SecretBytes",
     "SegmentStream",
     "Severity",
@@ -91,8 +108,11 @@ __all__ = [
     "Volume",
     "VolumeKeyError",
     "__version__",
+    "check",
+    "check_all",
     "diagnose",
     "format",
+    "measure",
     "open",
     "open_loopaes",
     "open_plain",
@@ -114,6 +134,7 @@ _HOMES = {
         "PolicyError",
         "RequirementError",
         "ResourceLimitError",
+        "SealError",
         "Severity",
         "StorageBusyError",
         "StorageError",
@@ -148,11 +169,25 @@ _HOMES = {
         "Storage",
     ),
     "luksmeta.tokens.notes": ("Note",),
-    "luksmeta.unlocked_volume": ("UnlockedVolume",),
-    "luksmeta.volume": (
-        "Volume",
-        "open",
+    "luksmeta.trust.changes": (
+        "SealFault",
+        "SealFinding",
     ),
+    "luksmeta.trust.measure": ("measure",),
+    "luksmeta.trust.verification": (
+        "SealTerms",
+        "SealVerification",
+    ),
+    "luksmeta.unlocked_volume": ("UnlockedVolume",),
+    "luksmeta.trust.check": (
+        "Report",
+        "check",
+    ),
+    "luksmeta.trust.fleet": ("check_all",),
+    "luksmeta.trust.opening": ("open",),
+    "luksmeta.trust.policy": ("Policy",),
+    "luksmeta.trust.rule": ("PolicyFinding",),
+    "luksmeta.volume": ("Volume",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -184,6 +184,10 @@ class PolicyError(LuksError):
         self.findings = tuple(findings)
 
 
+class SealError(PolicyError):
+    """The header has no seal that holds; ``findings`` says what has changed since it was sealed."""
+
+
 class StorageError(LuksError):
     """The device or file could not be read or written as asked."""
 

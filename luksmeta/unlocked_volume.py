@@ -12,6 +12,7 @@ from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
 from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
+from luksmeta.locking import locked
 from luksmeta.model import Header, KeyslotPriority, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
@@ -19,6 +20,9 @@ from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage
 from luksmeta.tokens import recovery
 from luksmeta.tokens.notes import Note, new_tokens
+from luksmeta.trust import sealing
+from luksmeta.trust.sealing import Sealer
+from luksmeta.trust.verification import SealTerms, SealVerification, verify
 from luksmeta.unlocking import OpenedKeys
 
 if TYPE_CHECKING:
@@ -31,10 +35,14 @@ class UnlockedVolume(Closing):
     ``keyslot`` is the id of the one that opened; None when the volume key was given.
     """
 
-    def __init__(self, volume: Volume, keys: OpenedKeys) -> None:
+    def __init__(self, volume: Volume, keys: OpenedKeys, *, requires_seal: bool = False) -> None:
         self._volume = volume
         self._keys = keys
         self._digests = {each: volume.metadata.digests[each] for each in keys.by_digest}
+        self._sealer: Sealer | None = None
+        if self._digests[keys.digest].segments:  # an unbound key is not the volume's
+            self._sealer = Sealer(self.volume_key, keys.keyslot, is_required=requires_seal)
+            volume.sealer = self._sealer
 
     @property
     def keyslot(self) -> int | None:
@@ -209,6 +217,45 @@ class UnlockedVolume(Closing):
         self._digests[digest_id] = self._volume.metadata.digests[digest_id]
         return digest_id
 
+    def seal(self, *, accept: bytes | None = None) -> SealVerification:
+        """Seal the header as it is, or renew its seal; what came of it.
+
+        A seal that does not hold is renewed with ``accept`` alone: the measurement of the changed
+        header, as :meth:`verify_seal` gave it with the changes, so that nothing else is accepted.
+        Raises SealError otherwise, UnsupportedError in LUKS1, TokenError without room, KeyslotError
+        when an unbound keyslot was opened.
+        """
+        sealer, storage = self._required_sealer(), self._volume.header_storage
+        self._volume.change(
+            lambda header: [
+                sealing.seal(
+                    header, storage, sealer.volume_key, opened_by=sealer.opened_by, accept=accept
+                )
+            ],
+            keeps_seal=False,
+        )
+        return self.verify_seal()
+
+    def verify_seal(
+        self, terms: SealTerms | None = None, *, storage: Storage | None = None
+    ) -> SealVerification:
+        """Hold the header against its seal; what differs is in the verification's findings.
+
+        ``storage`` stands in for the header's own. Raises KeyslotError when an unbound keyslot was
+        opened, StorageError.
+        """
+        sealer, header = self._required_sealer(), self._volume.header
+        storage = storage or self._volume.header_storage
+        with locked(storage, exclusive=False):
+            return verify(header, storage, sealer.volume_key, terms, opened_by=sealer.opened_by)
+
+    def _required_sealer(self) -> Sealer:
+        if self._sealer is None:
+            raise KeyslotError(
+                f"keyslot {self.keyslot}: is unbound; the volume key is needed for the seal"
+            )
+        return self._sealer
+
     def open(self, *, writable: bool = False, storage: Storage | None = None) -> SegmentStream:
         """The plaintext as a raw stream. Closing it wipes its ciphers' keys.
 
@@ -251,6 +298,8 @@ class UnlockedVolume(Closing):
 
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""
+        if self._volume.sealer is self._sealer:
+            self._volume.sealer = None
         self._keys.wipe()
 
 

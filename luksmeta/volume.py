@@ -24,9 +24,12 @@ from luksmeta.model import AnyKeyslot, Header, Keyslot, KeyslotPriority, Metadat
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures
-from luksmeta.storage import Storage, open_storage
+from luksmeta.storage import MemoryStorage, Storage, open_storage
 from luksmeta.storage import Target as Target  # with open, as callers see it
 from luksmeta.tokens.notes import Note, new_tokens, note_of
+from luksmeta.trust import canonical, sealing
+from luksmeta.trust.sealing import Sealer
+from luksmeta.trust.verification import SealTerms, measure
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
 from luksmeta.volume_tokens import VolumeTokens
@@ -39,6 +42,8 @@ class Volume(Closing):
     """A locked volume: its header can be inspected, changed and unlocked.
 
     ``written`` lists every plan that was applied, in order; ``progress`` is called while one is.
+    ``warn`` is called with a sentence when a change leaves a seal behind that no longer holds;
+    ``sealer`` renews it, and is there while an unlocked volume is open.
     A context manager: closes its storages, also those that were handed over.
     """
 
@@ -48,6 +53,8 @@ class Volume(Closing):
         self.data_storage = data_storage
         self.written: list[WritePlan] = []
         self.progress: Progress | None = None
+        self.warn: Callable[[str], None] | None = None
+        self.sealer: Sealer | None = None
 
     # --- what it is ---
 
@@ -99,25 +106,55 @@ class Volume(Closing):
         keyslot: int | Collection[int] | None = None,
         volume_key: BytesLike | SecretBytes | None = None,
         limits: Limits | None = None,
+        require_seal: bool | SealTerms = False,
     ) -> UnlockedVolume:
         """Unlock with a passphrase, or with the volume key itself.
 
         Keyslots are tried by priority; ``keyslot`` names the only one or ones to try, in that
-        order, also unbound ones.
+        order, also unbound ones. With ``require_seal`` the seal must hold, on these terms, for the
+        very header and key material that the key comes from, and for every change afterwards.
         Raises PassphraseError (``tried`` says which), VolumeKeyError, RequirementError,
-        ResourceLimitError when a KDF costs more than ``limits`` allow, AlgorithmError.
+        ResourceLimitError when a KDF costs more than ``limits`` allow, AlgorithmError, SealError.
         """
         if (passphrase is None) == (volume_key is None):
             raise TypeError("unlock takes either a passphrase or a volume key")
         requirements.allow_unlocking(self.metadata)
+        storage = self._held() if require_seal else self.header_storage
         if volume_key is not None:
             keys = open_with_volume_key(self.metadata, volume_key, limits)
         elif passphrase is not None:
             keyslots = self._keyslots_to_try(keyslot)
-            keys = open_with_passphrase(
-                self.metadata, self.header_storage, passphrase, keyslots, limits
-            )
-        return UnlockedVolume(self, keys)
+            keys = open_with_passphrase(self.metadata, storage, passphrase, keyslots, limits)
+        unlocked = UnlockedVolume(self, keys, requires_seal=bool(require_seal))
+        if require_seal:
+            try:
+                terms = require_seal if isinstance(require_seal, SealTerms) else None
+                unlocked.verify_seal(terms, storage=storage).require()
+            except BaseException:
+                unlocked.close()
+                raise
+        return unlocked
+
+    def _held(self) -> Storage:
+        """What lies before the data, read once: nothing can change between check and use."""
+        storage = self.header_storage
+        with locked(storage, exclusive=False):
+            if not self.header.is_current(storage):
+                self._reload()
+            size = min(storage.size, canonical.header_end(self.metadata))
+            return MemoryStorage(storage.read_at(0, size), name=storage.name)
+
+    def measure(self, hash: str = "sha256") -> bytes:
+        """A digest of all that the header says, the same whoever wrote it and however.
+
+        By ``sha256``, ``sha384`` or ``sha512``; spec/header-trust.md says of what. No key is
+        needed, and a seal changes nothing. Raises StorageBusyError when another process has changed
+        the header, StorageError, ValueError.
+        """
+        with locked(self.header_storage, exclusive=False):
+            if not self.header.is_current(self.header_storage):
+                raise StorageBusyError(f"{self.header_storage.name}: the header has been changed")
+            return measure(canonical.tree(self.header, self.header_storage), hash)
 
     def _keyslots_to_try(self, named: int | Collection[int] | None) -> tuple[int, ...]:
         if named is None:
@@ -277,11 +314,16 @@ class Volume(Closing):
         self,
         compute: Callable[[Header], list[HeaderChange]],
         allow: Callable[[Metadata], None] = requirements.allow_changes,
+        *,
+        keeps_seal: bool = True,
     ) -> None:
         """Apply what ``compute`` makes of the header; again when another process was faster.
 
         It is computed without the lock, since a key derivation takes long; when others were faster
-        each time, at last with it. ``allow`` raises RequirementError for a header that must not be
+        each time, at last with it. A seal that held is renewed in the same writes while an unlocked
+        volume is open, else ``warn`` is called; with ``keeps_seal`` false ``compute`` sees to it.
+
+        ``allow`` raises RequirementError for a header that must not be
         changed. Raises HeaderError when a header copy is damaged and something else lies there,
         which writing would destroy; StorageBusyError when another process keeps the lock too long,
         or has put another volume there.
@@ -291,13 +333,14 @@ class Volume(Closing):
             changes = compute(self.header)
             with locked(self.header_storage, exclusive=True):
                 if self.header.is_current(self.header_storage):
-                    self.apply(changes)
+                    self.apply(self._sealed(changes) if keeps_seal else changes)
                     return
                 self._reload()
         with locked(self.header_storage, exclusive=True):
             self._reload()
             self.require_changeable(allow)
-            self.apply(compute(self.header))
+            changes = compute(self.header)
+            self.apply(self._sealed(changes) if keeps_seal else changes)
 
     def require_changeable(
         self, allow: Callable[[Metadata], None] = requirements.allow_changes
@@ -324,6 +367,11 @@ class Volume(Closing):
             self.header = change.header
             self.written.append(change.plan)
 
+    def _sealed(self, changes: list[HeaderChange]) -> list[HeaderChange]:
+        return sealing.kept(
+            self.header, self.header_storage, changes, sealer=self.sealer, warn=self.warn
+        )
+
     def _reload(self) -> None:
         header = read_header(self.header_storage)
         if _identity(header.metadata) != _identity(self.metadata):
@@ -341,13 +389,19 @@ class Volume(Closing):
         return f"<Volume luks{self.version} uuid={self.uuid} {self.data_storage.name}>"
 
 
-def open(  # luksmeta.open, as in the standard library's own modules
-    target: Target, *, header: Target | None = None, writable: bool = False, dry_run: bool = False
+def open(
+    target: Target,
+    *,
+    header: Target | None = None,
+    writable: bool = False,
+    dry_run: bool = False,
+    hold: Callable[[Storage], Storage] | None = None,
 ) -> Volume:
     """Open a volume; with ``header``, its header lies there and ``target`` holds the data alone.
 
     Nothing is written, whatever state the header is in. With ``dry_run`` later changes go to memory
-    only, and ``Volume.written`` shows them. Raises NotLuksError, HeaderError, StorageError.
+    only, and ``Volume.written`` shows them. ``hold`` makes of the header's storage the one that is
+    used in its place, or raises. Raises NotLuksError, HeaderError, StorageError.
     """
     write = writable and not dry_run
     data_storage = open_storage(target, writable=write)
@@ -358,13 +412,16 @@ def open(  # luksmeta.open, as in the standard library's own modules
             header_storage = open_storage(header, writable=write)
         try:
             with locked(header_storage, exclusive=False):
-                parsed = read_header(header_storage)
+                held = header_storage if hold is None else hold(header_storage)
+                parsed = read_header(held)
         except BaseException:
             header_storage.close()
             raise
     except BaseException:
         data_storage.close()
         raise
+    data_storage = held if data_storage is header_storage else data_storage
+    header_storage = held
     if dry_run:
         data_storage, header_storage = overlaid(data_storage, header_storage)
     return Volume(parsed, header_storage, data_storage)

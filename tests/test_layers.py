@@ -54,6 +54,12 @@ ROWS = (
         "headerless",
         "plain",
         "loopaes",
+        "trust",
+        "trust.canonical",
+        "trust.changes",
+        "trust.seal",
+        "trust.sealing",
+        "trust.verification",
     ),
     (
         "backup",
@@ -67,7 +73,6 @@ ROWS = (
         "area_moves",
         "convertible",
         "convert",
-        "trust",
         "trust.*",
         "forensics",
         "forensics.*",
@@ -87,6 +92,7 @@ THIRD_PARTY = {  # and who may import it
     "click": "cli*",
     "construct": "*",
     "cryptography": "*",
+    "pyarrow": "trust.parquet",
     "rich": "cli*",
 }
 SLOW_TO_IMPORT = ("argon2", "click", "cryptography", "ctypes.util", "rich")

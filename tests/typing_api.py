@@ -55,6 +55,19 @@ def tokens_and_recovery(path: Path) -> str:
     return shown
 
 
+def sealed(path: Path) -> bytes:
+    with luksmeta.open(path, writable=True) as volume:
+        with volume.unlock(b"correct horse") as unlocked:
+            made = unlocked.seal()
+            assert_type(made, luksmeta.SealVerification)
+            found = unlocked.verify_seal(luksmeta.SealTerms(counter=made.counter))
+            for finding in found.findings:
+                assert_type(finding, luksmeta.SealFinding)
+        volume.unlock(b"correct horse", require_seal=True).close()
+        assert_type(volume.measure("sha384"), bytes)
+    return luksmeta.measure(path, hash="sha512")
+
+
 def without_a_header(path: Path, key_file: bytes) -> bytes:
     with luksmeta.open_plain(
         path, passphrase=b"correct horse", defaults="cryptsetup-1.1", offset=8

@@ -31,6 +31,7 @@ from luksmeta.model import (
 )
 from luksmeta.sizes import format_size
 from luksmeta.tokens.notes import Note, note_of
+from luksmeta.trust.canonical import SEAL_TYPE
 
 _NAME_WIDTH: Final = 15
 _HEX_BYTES_PER_LINE: Final = 32
@@ -217,7 +218,8 @@ def _digest(digest: Digest) -> _Lines:
 
 def _token(token: Token) -> _Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in token.keyslots) or "(none)"
-    yield from _members(token.as_read, except_for=("type", "keyslots"))
+    unreadable = ("record", "mac") if token.type == SEAL_TYPE else ()
+    yield from _members(token.as_read, except_for=("type", "keyslots", *unreadable))
 
 
 def _hex(data: bytes) -> str:

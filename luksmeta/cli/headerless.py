@@ -15,6 +15,7 @@ from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.keyslot_options import KeyBits
 from luksmeta.cli.options import Command, Size, VolumeOptions, grouped
 from luksmeta.cli.prompt import KeySource
+from luksmeta.cli.seal_options import SealOptions
 from luksmeta.cli.unlocking import open_for, read_volume_key, unlock
 from luksmeta.headerless import HeaderlessVolume
 from luksmeta.overlay import OverlayStorage
@@ -28,7 +29,10 @@ OFFSET_HELP: Final = (
 )
 _PLACEMENT: Final = ("cipher", "key_size", "hash", "skip", "size")
 _PLAIN_ONLY: Final = ("defaults", "sector_size", "iv_large_sectors")
-_HEADER_ONLY: Final = ("header", "key_slot", "tries", "max_memory", "max_time", "max_threads")
+_HEADER_ONLY: Final = (
+    *("header", "key_slot", "tries", "max_memory", "max_time", "max_threads"),
+    *("require_seal", "seal_counter", "seal_measurement", "policy"),
+)
 _MEANINGLESS: Final = {
     _LUKS: (*_PLACEMENT, *_PLAIN_ONLY),
     "plain": _HEADER_ONLY,
@@ -147,16 +151,18 @@ def open_data(
     key: UnlockOptions,
     layout: TypeOptions,
     offset: int,
+    seal: SealOptions,
     *,
     writable: bool = False,
     dry_run: bool = False,
+    policy: str | None = None,
 ) -> Iterator[Data]:
     """The volume with its key; closed and wiped at the end. ``offset`` is that of ``--offset``."""
     refuse_meaningless(layout.type)
     if layout.type == _LUKS:
         with (
-            open_for(volume, writable=writable, dry_run=dry_run) as opened,
-            unlock(opened, key, keyslot=key.key_slot) as unlocked,
+            open_for(volume, writable=writable, dry_run=dry_run, policy=policy) as opened,
+            unlock(opened, key, keyslot=key.key_slot, seal=seal) as unlocked,
         ):
             yield unlocked
         return

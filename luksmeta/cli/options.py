@@ -21,9 +21,9 @@ _Option = Callable[[Any], Any]
 
 if TYPE_CHECKING:
     NumberType = click.ParamType[int]
-    _TextType = click.ParamType[str]
+    TextType = click.ParamType[str]
 else:  # no generic class before click 8.3
-    NumberType = _TextType = click.ParamType
+    NumberType = TextType = click.ParamType
 
 
 class Size(NumberType):
@@ -43,7 +43,7 @@ class Size(NumberType):
             self.fail(str(error), param, ctx)
 
 
-class Uuid(_TextType):
+class Uuid(TextType):
     """A UUID; the value is its usual spelling."""
 
     name = "uuid"
@@ -130,6 +130,17 @@ def json_option(command: Command) -> Command:
     """``--json``; the command gets ``as_json: bool``."""
     option: _Option = click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+    )
+    decorated: Command = option(command)
+    return decorated
+
+
+def policy_option(command: Command) -> Command:
+    """``--policy``; the command gets ``policy: str | None``, a name or a file."""
+    option: _Option = click.option(
+        "--policy",
+        metavar="NAME|FILE",
+        help="Only with a header that keeps this policy, and use it as it was checked; see check.",
     )
     decorated: Command = option(command)
     return decorated

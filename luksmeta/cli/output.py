@@ -20,11 +20,14 @@ from luksmeta.errors import (
     LuksError,
     NotLuksError,
     PassphraseError,
+    PolicyError,
     RequirementError,
     ResourceLimitError,
+    SealError,
     StorageBusyError,
     StorageError,
     StoragePermissionError,
+    TokenError,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +46,12 @@ _HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
     ),
     (ChecksumError, "", "restore-header can bring back a header backup"),
     (HeaderError, "more)", "repair --dry-run lists them all"),
+    (PolicyError, "more)", "check lists them all"),
     (PassphraseError, "", "dump shows the keyslots; a key file's newline counts"),
+    (SealError, "has no seal", "seal makes one, of the header as it is now"),
+    (SealError, "changed again", "verify shows how"),
+    (SealError, "", "verify lists all; repair mends a copy; seal --update accepts changes"),
+    (TokenError, "no room", "config --luks2-metadata-size makes room"),
     (KeyslotsAreaFullError, "", "remove-key or kill-slot makes room"),
     (RequirementError, "reencryption", "cryptsetup can finish or repair it"),
     (ResourceLimitError, "memory is", "--max-memory raises the limit"),

@@ -13,8 +13,9 @@ import click
 from luksmeta.cli import interrupts, output, progress
 from luksmeta.cli.headerless import OFFSET_HELP, Offset, TypeOptions, open_data, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import FileName, Size, VolumeOptions, volume_options
+from luksmeta.cli.options import FileName, Size, VolumeOptions, policy_option, volume_options
 from luksmeta.cli.plaintext import checked_length, refuse_same
+from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.copying import Write, copy_out
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import flush_directory
@@ -26,7 +27,9 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 @click.command("read")
 @volume_options
 @unlock_options()
+@seal_options
 @type_options
+@policy_option
 @click.option(
     "-o",
     "--output",
@@ -41,7 +44,9 @@ def read_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
+    seal: SealOptions,
     layout: TypeOptions,
+    policy: str | None,
     output_file: str | None,
     offset: int,
     length: int | None,
@@ -57,7 +62,10 @@ def read_command(
     elif not volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
     start = layout.start(offset)
-    with open_data(volume, key, layout, offset) as data, data.open() as stream:
+    with (
+        open_data(volume, key, layout, offset, seal, policy=policy) as data,
+        data.open() as stream,
+    ):
         size = checked_length(stream, start, length)
         with progress.bar("Reading") as advance:
             if file is None:

@@ -44,8 +44,9 @@ def remove_key_command(
     other tokens stay.
     """
     if classes.any_named:
-        with _open_to_remove(volume, dry_run=dry_run) as opened:
-            _remove_classes(opened, classes, volume, key, as_json=as_json, dry_run=dry_run)
+        with ExitStack() as stack:
+            opened = stack.enter_context(_open_to_remove(volume, dry_run=dry_run))
+            _remove_classes(stack, opened, classes, volume, key, as_json=as_json, dry_run=dry_run)
         return
     if key.volume_key_file is not None:
         raise click.UsageError("remove-key needs the passphrase to remove; see kill-slot")
@@ -76,17 +77,19 @@ def kill_slot_command(
     A passphrase of another keyslot must be given, to prove that the volume can still be opened;
     with -q it may be missing.
     """
-    with _open_to_remove(volume, dry_run=dry_run) as opened:
+    with ExitStack() as stack:
+        opened = stack.enter_context(_open_to_remove(volume, dry_run=dry_run))
         if keyslot not in opened.header.keyslot_ids:
             raise KeyslotNotFoundError(
                 f"keyslot {keyslot}: ids go from 0 to {opened.header.keyslot_ids.stop - 1} here"
             )
         opened.metadata.keyslot(keyslot)
-        _prove_other_way_in(opened, [keyslot], volume, key)
+        _prove_other_way_in(stack, opened, [keyslot], volume, key)
         _remove(opened, keyslot, volume, as_json=as_json, dry_run=dry_run)
 
 
 def _remove_classes(
+    stack: ExitStack,
     opened: Volume,
     classes: ClassOptions,
     volume: VolumeOptions,
@@ -101,7 +104,7 @@ def _remove_classes(
         for keyslot, reason in sorted(going.items()):
             click.echo(output.one_line(f"Keyslot {keyslot} goes: {reason}."), err=True)
     if going and (classes.by_token or key.names_any):
-        _prove_other_way_in(opened, going, volume, key)
+        _prove_other_way_in(stack, opened, going, volume, key)
     takes_last = _confirm_last(opened, going, volume, dry_run=dry_run)
     if going:
         opened.remove_keyslot(going, allow_last=takes_last)
@@ -126,13 +129,20 @@ def _numbered(noun: str, ids: Collection[int]) -> str:
 
 
 def _prove_other_way_in(
-    opened: Volume, going: Collection[int], volume: VolumeOptions, key: UnlockOptions
+    stack: ExitStack,
+    opened: Volume,
+    going: Collection[int],
+    volume: VolumeOptions,
+    key: UnlockOptions,
 ) -> None:
-    """Unlock with a keyslot that stays, or if none does with one that goes (luksKillSlot)."""
+    """Unlock with a keyslot that stays, or if none does with one that goes (luksKillSlot).
+
+    The volume stays unlocked until the stack is closed, so that its seal is renewed.
+    """
     if key.volume_key_file is not None:
         size = opened.metadata.volume_key_size
         with read_volume_key(key.volume_key_file, size) as volume_key:
-            opened.unlock(volume_key=volume_key, limits=key.limits).close()
+            stack.enter_context(opened.unlock(volume_key=volume_key, limits=key.limits))
         return
     staying = [each for each in opened.metadata.bound_keyslots if each not in going]
     proving = staying or sorted(going)
@@ -142,7 +152,7 @@ def _prove_other_way_in(
 
     def opens_another(passphrase: SecretBytes) -> None:
         try:
-            opened.unlock(passphrase, keyslot=proving, limits=key.limits).close()
+            stack.enter_context(opened.unlock(passphrase, keyslot=proving, limits=key.limits))
         except PassphraseError as error:
             text = f"the passphrase must be that of {whose}: {error}"
             raise PassphraseError(text, tried=error.tried) from error

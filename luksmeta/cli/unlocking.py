@@ -10,25 +10,43 @@ from luksmeta.cli import output, progress, prompt
 from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.prompt import KeySource
+from luksmeta.cli.seal_options import NO_SEAL, SealOptions
 from luksmeta.errors import PassphraseError
 from luksmeta.model import Metadata
 from luksmeta.secret import SecretBytes
+from luksmeta.trust.opening import open as open_volume
+from luksmeta.trust.opening import open_header
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
-from luksmeta.volume import open as open_volume
 
 _Result = TypeVar("_Result")
 
 
-def open_for(volume: VolumeOptions, *, writable: bool = False, dry_run: bool = False) -> Volume:
-    """The volume with its data; damaged header copies are warned of."""
-    opened = open_volume(volume.image, header=volume.header, writable=writable, dry_run=dry_run)
+def open_for(
+    volume: VolumeOptions,
+    *,
+    writable: bool = False,
+    dry_run: bool = False,
+    policy: str | None = None,
+) -> Volume:
+    """The volume with its data; damaged header copies are warned of.
+
+    With a policy its header is used as it was checked; PolicyError.
+    """
+    opened = open_volume(
+        volume.image, header=volume.header, writable=writable, dry_run=dry_run, policy=policy
+    )
     return _looked_at(opened, volume.header_file)
 
 
-def open_header_for(volume: VolumeOptions) -> Volume:
+def open_header_for(volume: VolumeOptions, *, policy: str | None = None) -> Volume:
     """The volume by its header alone: a detached header's data need not be there."""
-    return _looked_at(open_volume(volume.header_file), volume.header_file)
+    if policy is None:
+        opened = open_volume(volume.header_file)
+    else:
+        is_detached = volume.header is not None
+        opened = open_header(volume.header_file, policy, is_detached=is_detached)
+    return _looked_at(opened, volume.header_file)
 
 
 def open_to_change(
@@ -50,6 +68,7 @@ def open_to_change(
 def _looked_at(opened: Volume, name: str) -> Volume:
     output.log(f"{name}: {opened!r}, keyslots {sorted(opened.keyslots)}")
     output.warn_about_copies(name, opened.header)
+    opened.warn = lambda text: output.warning(f"{name}: {text}")
     return opened
 
 
@@ -58,24 +77,30 @@ def read_volume_key(path: str, size: int | None) -> SecretBytes:
     return KeySource(path, 0, size).read()
 
 
-def unlock(volume: Volume, key: UnlockOptions, *, keyslot: int | None) -> UnlockedVolume:
+def unlock(
+    volume: Volume, key: UnlockOptions, *, keyslot: int | None, seal: SealOptions = NO_SEAL
+) -> UnlockedVolume:
     """The volume unlocked as the options say; on a terminal the passphrase is asked for again."""
     if key.volume_key_file is not None:
         with read_volume_key(key.volume_key_file, volume.metadata.volume_key_size) as volume_key:
-            return volume.unlock(volume_key=volume_key, limits=key.limits)
-    unlocked, passphrase = unlock_keeping_passphrase(volume, key, keyslot=keyslot)
+            return volume.unlock(
+                volume_key=volume_key, limits=key.limits, require_seal=seal.demand or False
+            )
+    unlocked, passphrase = unlock_keeping_passphrase(volume, key, keyslot=keyslot, seal=seal)
     passphrase.wipe()
     return unlocked
 
 
 def unlock_keeping_passphrase(
-    volume: Volume, key: UnlockOptions, *, keyslot: int | None
+    volume: Volume, key: UnlockOptions, *, keyslot: int | None, seal: SealOptions = NO_SEAL
 ) -> tuple[UnlockedVolume, SecretBytes]:
     """The same, together with the passphrase, which the caller wipes."""
     return try_passphrases(
         f"Passphrase for {volume.data_storage.name}",
         key,
-        lambda passphrase: volume.unlock(passphrase, keyslot=keyslot, limits=key.limits),
+        lambda passphrase: volume.unlock(
+            passphrase, keyslot=keyslot, limits=key.limits, require_seal=seal.demand or False
+        ),
     )
 
 

@@ -26,9 +26,11 @@ from luksmeta.cli.options import (
     VolumeOptions,
     dry_run_option,
     json_option,
+    policy_option,
     volume_options,
 )
 from luksmeta.cli.plaintext import checked_length, refuse_same
+from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
 
@@ -36,7 +38,9 @@ from luksmeta.overlay import OverlayStorage
 @click.command("write")
 @volume_options
 @unlock_options()
+@seal_options
 @type_options
+@policy_option
 @click.option(
     "-i",
     "--input",
@@ -52,7 +56,9 @@ def write_command(
     *,
     volume: VolumeOptions,
     key: UnlockOptions,
+    seal: SealOptions,
     layout: TypeOptions,
+    policy: str | None,
     input_file: str | None,
     offset: int,
     as_json: bool,
@@ -74,7 +80,9 @@ def write_command(
     start = layout.start(offset)
     with (
         _source(input_file) as descriptor,
-        open_data(volume, key, layout, offset, writable=True, dry_run=dry_run) as data,
+        open_data(
+            volume, key, layout, offset, seal, writable=True, dry_run=dry_run, policy=policy
+        ) as data,
     ):
         size = _size_left(descriptor)
         if size is None:

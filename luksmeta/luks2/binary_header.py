@@ -212,6 +212,16 @@ def _computed_checksum(
         ) from error
 
 
+def padding_of(record: BinaryHeader, header: bytes) -> bytes:
+    """The bytes of a sound binary header that no field has, those behind the checksum among them.
+
+    In the order in which they lie there.
+    """
+    checksum_size = hashes.get(c_string(record.csum_alg, "csum_alg")).digest_size
+    first = _OFFSETS["hdr_offset"] + 8
+    return header[first:_CSUM_OFFSET] + header[_CSUM_OFFSET + checksum_size :]
+
+
 def with_checksum(record: BinaryHeader, json_area: bytes) -> bytes:
     """The bytes of a whole copy, header and JSON area, its checksum filled in."""
     if len(json_area) != record.hdr_size - BINARY_HEADER_SIZE:

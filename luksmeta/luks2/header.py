@@ -179,6 +179,21 @@ class Luks2Header:
             uuid=c_bytes(metadata.uuid, 40, "uuid"),
             subsystem=c_bytes(metadata.subsystem, 48, "subsystem"),
         )
+        return replace(
+            self._saying(metadata, record),
+            copies=_good_copies(record),
+            write_order=_write_order(self.copies, old.hdr_size, record.hdr_size),
+            left_over=_left_over(old.hdr_size, record.hdr_size),
+        )
+
+    def restated(self, metadata: Metadata) -> Self:
+        """This header, not written yet, saying ``metadata`` instead: seqid and sizes stay.
+
+        Raises what :meth:`updated` does.
+        """
+        return self._saying(metadata, self.loaded.record)
+
+    def _saying(self, metadata: Metadata, record: BinaryHeader) -> Self:
         document = to_document(metadata)
         check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
         json_area = dump_json(document, record.hdr_size - BINARY_HEADER_SIZE)
@@ -187,20 +202,14 @@ class Luks2Header:
         written = metadata_of(record, document)
         if written != metadata or parse_json_area(json_area) != document:
             raise MetadataError("header: it would not read back as what was to be written")
-        return replace(
-            self,
-            loaded=LoadedCopy(
-                HeaderCopy.PRIMARY,
-                BinaryHeader.from_bytes(data[:BINARY_HEADER_SIZE]),
-                json_area,
-                document,
-                written,
-            ),
-            copies=_good_copies(record),
-            salts=salts,
-            write_order=_write_order(self.copies, old.hdr_size, record.hdr_size),
-            left_over=_left_over(old.hdr_size, record.hdr_size),
+        loaded = LoadedCopy(
+            HeaderCopy.PRIMARY,
+            BinaryHeader.from_bytes(data[:BINARY_HEADER_SIZE]),
+            json_area,
+            document,
+            written,
         )
+        return replace(self, loaded=loaded, salts=salts)
 
     def restored(self) -> Self:
         """The same header with both copies good: what was not is written anew, nothing else.

@@ -19,11 +19,12 @@ from luksmeta.luks2.binary_header import (
     PLACE_RULES,
     BinaryHeader,
     check_checksum,
+    padding_of,
     with_checksum,
 )
 from luksmeta.luks2.json_area import to_metadata
 from luksmeta.luks2.json_text import STATEMENTS as JSON_STATEMENTS
-from luksmeta.luks2.json_text import parse_json_area
+from luksmeta.luks2.json_text import compact_text, parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import repair_known_faults, validate, warnings
 from luksmeta.model import HeaderCopy, JsonObject, Metadata
@@ -38,7 +39,8 @@ class LoadedCopy:
     """One copy that passed every check.
 
     ``json_area`` is the whole area as it lies there, ``document`` what its text says; ``metadata``
-    means that without known faults.
+    means that without known faults. ``padding`` are the bytes of the binary header that belong to
+    no field, those behind the checksum in its field included.
     """
 
     copy: HeaderCopy
@@ -46,6 +48,12 @@ class LoadedCopy:
     json_area: bytes = field(repr=False)
     document: JsonObject = field(repr=False)
     metadata: Metadata
+    padding: bytes = field(default=b"", repr=False)
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether the text is spelled as it would be written: it says nothing twice or aside."""
+        return self.json_area.rstrip(b"\0") == compact_text(self.document)
 
     def says(self, record: BinaryHeader, json_area: bytes) -> bool:
         """Whether another copy of these bytes means the same, to the byte."""
@@ -97,12 +105,13 @@ def load_copy(
     record.check_place(copy, offset)
     json_area = _read_json_area(storage, copy, offset, record.hdr_size)
     check_checksum(copy, header, json_area)
+    padding = padding_of(record, header)
     if twin is not None and twin.says(record, json_area):
-        return LoadedCopy(copy, record, json_area, twin.document, twin.metadata)
+        return LoadedCopy(copy, record, json_area, twin.document, twin.metadata, padding)
     document = parse_json_area(json_area)
     sound = repair_known_faults(document)
     check_document(sound, record.hdr_size, copy)
-    return LoadedCopy(copy, record, json_area, document, metadata_of(record, sound))
+    return LoadedCopy(copy, record, json_area, document, metadata_of(record, sound), padding)
 
 
 def violations_of(

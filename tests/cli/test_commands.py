@@ -76,7 +76,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
 @pytest.mark.parametrize(
     ("name", "version"),
     [
-        *((name, version) for name in ("backup-header", "volume-key") for version in VERSIONS),
+        *(
+            (name, version)
+            for name in ("backup-header", "export-header", "volume-key")
+            for version in VERSIONS
+        ),
         ("token export", "luks2"),
     ],
 )
@@ -181,6 +185,8 @@ def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> No
         (("kill-slot", "a", "one"), "'one'"),
         (("unlock", "a", "-S", "x"), "'x'"),
         (("unlock", "a", "-T", "0"), "--tries"),
+        (("check",), "'IMAGE...'"),
+        (("export-header", "a"), "-o"),
         (("unlock", "a", "--max-memory", "0"), "--max-memory"),
         (("unlock", "a", "--max-time", "0"), "--max-time"),
         (("unlock", "a", "--max-time", "inf"), "--max-time"),

@@ -110,6 +110,31 @@ def renew_digest(version: Version) -> Iterator[Recipe]:
     )
 
 
+def seal(version: Version) -> Iterator[Recipe]:
+    if version == "luks1":  # has no tokens, so no seal
+        return
+    seal_it = with_key(lambda volume: volume.seal())
+    plain = builders.image("luks2", (FIRST,))
+    sealed = after(plain, seal_it)
+    base = Recipe(
+        command="seal",
+        case="for the first time",
+        version=version,
+        image=plain,
+        act=seal_it,
+        before=(FIRST,),
+        after=(FIRST,),
+    )
+    yield base
+    yield replace(
+        base,
+        case="renewed by another keyslot",
+        image=sealed,
+        act=add(SECOND),
+        after=(FIRST, SECOND),
+    )
+
+
 def tokens(version: Version) -> Iterator[Recipe]:
     if version == "luks1":  # has none
         return

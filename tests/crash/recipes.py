@@ -15,7 +15,7 @@ from tests.builders import VERSIONS
 from tests.crash import header_recipes, keyslot_recipes
 from tests.crash.recipe import Recipe, damaged, outdated
 
-UNTOUCHED = ("backup-header", "volume-key", "token export")
+UNTOUCHED = ("backup-header", "export-header", "volume-key", "token export")
 """Commands with ``--dry-run`` that make a new file and leave the volume as it is."""
 
 DATA_ONLY = ("write",)
@@ -67,6 +67,7 @@ _FAMILIES = (
     header_recipes.config,
     header_recipes.renew_digest,
     header_recipes.tokens,
+    header_recipes.seal,
     header_recipes.restore_header,
     header_recipes.repair_header,
     header_recipes.convert_header,

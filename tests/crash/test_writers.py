@@ -37,6 +37,7 @@ MAY = {  # what writes, and what to
     "new_volume": "cuts a file back that formatting has extended, after an error",
     "backup": "a new file",
     "repair": "a new file, the backup of the damaged header",
+    "trust.snapshot": "data behind the header, for a writer above it",
     "cli.settings": "a new file for the volume key",
     "cli.tokens": "a new file for a token",
     "cli.reading": "a new file of plaintext",

@@ -220,6 +220,13 @@ def data_in_white_space(image: bytes) -> bytes:
 
 
 @on_image(silent=True)
+def data_in_white_space_of_secondary(image: bytes) -> bytes:
+    """Both copies mean the same."""
+    text = compact_text(document_of(image)).replace(b",", b" ,\t ")
+    return with_text(image, text, copies=_SECONDARY)
+
+
+@on_image(silent=True)
 def member_twice(image: bytes) -> bytes:
     """Which one counts depends on who reads."""
     document = document_of(image)
