@@ -8,7 +8,7 @@ it has been applied. Nothing here writes. The layout decisions are those of cryp
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -192,10 +192,17 @@ def change(
     return keyslot_id, [added, _moved(added.header, spare_id, keyslot_id)]
 
 
-def takes_last(metadata: Metadata, keyslot_ids: Iterable[int]) -> bool:
-    """Whether nothing that opens the volume is left without these keyslots."""
-    bound = set(metadata.bound_keyslots)
-    return bool(bound) and bound <= set(keyslot_ids)
+def loss_of(metadata: Metadata, going: Collection[int]) -> str | None:
+    """What is lost with these keyslots, in a sentence; None while every key of the data stays."""
+    lost = metadata.keys_without_keyslot(going)
+    if not lost:
+        return None
+    last = [each for lost_id in lost for each in metadata.digests[lost_id].keyslots]
+    which = f"keyslot {', '.join(map(str, sorted(set(last) & set(going))))}"
+    if set(metadata.bound_keyslots) <= set(going):
+        return f"{which}: the last one that opens the volume"
+    ids = ", ".join(map(str, sorted(lost)))
+    return f"{which}: the last one of digest {ids}, whose key the data needs while reencrypted"
 
 
 def relocate(header: Header, keyslot_id: int, storage: Storage) -> HeaderChange:

@@ -7,7 +7,7 @@ modelled here survive every rewrite; records that were made, or came from LUKS1,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum, StrEnum
 from typing import ClassVar, Final, Protocol, Self, TypeAlias
@@ -271,6 +271,19 @@ class Metadata:
             for keyslot_id, keyslot in self.keyslots.items()
             if isinstance(keyslot, Keyslot) and self.is_bound(keyslot_id)
         )
+
+    def keys_without_keyslot(self, gone: Collection[int]) -> tuple[int, ...]:
+        """The digests of segments whose key nothing opens any more without the keyslots ``gone``.
+
+        Each key counts by itself: during a reencryption the data needs the old one and the new.
+        """
+        bound = self.bound_keyslots
+        keyslots = {
+            digest_id: [each for each in digest.keyslots if each in bound]
+            for digest_id, digest in self.digests.items()
+            if digest.segments
+        }
+        return tuple(each for each, ids in keyslots.items() if ids and set(ids) <= set(gone))
 
     @property
     def data_segments(self) -> tuple[int, ...]:

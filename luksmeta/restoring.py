@@ -64,12 +64,11 @@ def _header_copies(backup: Storage, header: Header, present: Header | None) -> l
 
 def _given_up(storage: Storage, present: Header, backup: Storage, header: Header) -> set[int]:
     """The present keyslots that must go so that one of the backup's can be written early."""
-    bound = set(present.metadata.bound_keyslots)
     choices = [
         _in_the_way(storage, present, backup, header.metadata.keyslots[each].area.extent)
         for each in header.metadata.bound_keyslots
     ]
-    return min(choices, key=lambda ids: (ids >= bound, len(ids)), default=set())
+    return min(choices, key=lambda ids: (_closes(present, ids), len(ids)), default=set())
 
 
 def _room(storage: Storage, present: Header, given_up: set[int]) -> HeaderChange | None:
@@ -84,9 +83,15 @@ def _room(storage: Storage, present: Header, given_up: set[int]) -> HeaderChange
 
 def _areas_but(present: Header, given_up: set[int]) -> list[Extent]:
     """The areas that the present header needs; all, when it would do without every way in."""
+    gone = set() if _closes(present, given_up) else given_up
+    keyslots = present.metadata.keyslots.items()
+    return [each.area.extent for number, each in keyslots if number not in gone]
+
+
+def _closes(present: Header, gone: set[int]) -> bool:
+    """Whether the present header is no way in, or not to all data, without these keyslots."""
     metadata = present.metadata
-    gone = set() if given_up >= set(metadata.bound_keyslots) else given_up
-    return [each.area.extent for number, each in metadata.keyslots.items() if number not in gone]
+    return gone >= set(metadata.bound_keyslots) or bool(metadata.keys_without_keyslot(gone))
 
 
 def _in_the_way(storage: Storage, present: Header, backup: Storage, area: Extent) -> set[int]:

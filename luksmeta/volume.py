@@ -232,8 +232,8 @@ class Volume(Closing):
         """Remove a keyslot, or several one after another, and wipe their areas.
 
         Tokens of systemd's and of luksmeta's that were theirs alone go too. Raises
-        KeyslotNotFoundError, and KeyslotError when nothing would open the volume afterwards, unless
-        ``allow_last``; nothing has been removed then.
+        KeyslotNotFoundError, and KeyslotError when no keyslot would be left of a key that the data
+        needs (two, during a reencryption), unless ``allow_last``; nothing has been removed then.
         """
         ids = sorted({keyslot} if isinstance(keyslot, int) else set(keyslot))
         named = {each: self.metadata.keyslots.get(each) for each in ids}
@@ -242,11 +242,9 @@ class Volume(Closing):
             for keyslot_id, found in named.items():
                 key_management.require_same(header, keyslot_id, found)
             changes = key_management.remove_all(header, ids)
-            if not allow_last and key_management.takes_last(header.metadata, ids):
-                which = f"keyslot {', '.join(map(str, ids))}"
-                raise KeyslotError(
-                    f"{which}: the last one that opens the volume; allow_last is needed"
-                )
+            loss = key_management.loss_of(header.metadata, ids)
+            if loss is not None and not allow_last:
+                raise KeyslotError(f"{loss}; allow_last is needed")
             return changes
 
         self.change(removed, requirements.allow_removal)

@@ -11,7 +11,7 @@ import pytest
 
 import luksmeta
 from luksmeta import reencryption
-from luksmeta.errors import RequirementError, UnsupportedError, VolumeKeyError
+from luksmeta.errors import KeyslotError, RequirementError, UnsupportedError, VolumeKeyError
 from luksmeta.model import CryptSegment, ForeignKeyslot, LinearSegment, Metadata
 from luksmeta.segment import lay_out
 from luksmeta.storage import MemoryStorage
@@ -123,3 +123,40 @@ def test_an_interrupted_hot_zone_is_not_read(corpus: Corpus) -> None:
         metadata = replace(volume.metadata, segments=cut)
         with pytest.raises(UnsupportedError, match="must be recovered first"):
             lay_out(metadata, unlocked.keys_by_digest, volume.data_storage)
+
+
+# Two keys, and keyslots of both
+
+
+def keyslot_of_current_data(volume: luksmeta.Volume) -> tuple[int, int]:
+    """A keyslot of the key that segment 0 has, and one of the other key."""
+    found = volume.metadata.digest_of_segment(0)
+    assert found is not None
+    own, *others = sorted(volume.metadata.bound_keyslots, key=lambda i: i not in found[1].keyslots)
+    return own, others[0]
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_each_of_both_keys_keeps_a_keyslot(corpus: Corpus, name: str) -> None:
+    storage = MemoryStorage(corpus(name).read_bytes())
+    with luksmeta.open(storage, writable=True) as volume:
+        for keyslot in keyslot_of_current_data(volume):
+            with pytest.raises(KeyslotError, match=rf"keyslot {keyslot}: the last one of digest"):
+                volume.remove_keyslot(keyslot)
+        with pytest.raises(KeyslotError, match="keyslot 0, 1: the last one that opens the volume"):
+            volume.remove_keyslot(volume.metadata.bound_keyslots)
+        assert not volume.written
+        volume.remove_keyslot(keyslot, allow_last=True)
+        with volume.unlock(PASSPHRASE) as unlocked:
+            assert len(unlocked.keys_by_digest) == 1
+
+
+def test_a_key_with_two_keyslots_can_spare_one(corpus: Corpus) -> None:
+    """cryptsetup makes such a volume of one with two passphrases."""
+    metadata = _volume(corpus, IMAGES[1]).metadata
+    for digest_id in (0, 1):
+        (keyslot,) = metadata.digests[digest_id].keyslots
+        more = metadata.with_keyslot(9, metadata.keyslots[keyslot], digest_id)
+        assert more.keys_without_keyslot([9]) == more.keys_without_keyslot([keyslot]) == ()
+        assert more.keys_without_keyslot([keyslot, 9]) == (digest_id,)
+        assert more.keys_without_keyslot([*more.keyslots]) == (0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from typing import Final
 
@@ -16,10 +16,11 @@ from luksmeta.cli.keyslots import report
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change, read_volume_key, try_passphrases, unlock
 from luksmeta.errors import KeyslotError, KeyslotNotFoundError, PassphraseError
+from luksmeta.model import Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.volume import Volume
 
-_LAST: Final = "the last keyslot that opens the volume; its data will be lost for good"
+_LOST: Final = "its data will be lost for good"
 
 
 @click.command("remove-key")
@@ -135,24 +136,30 @@ def _prove_other_way_in(
     volume: VolumeOptions,
     key: UnlockOptions,
 ) -> None:
-    """Unlock with a keyslot that stays, or if none does with one that goes (luksKillSlot).
+    """Unlock with keyslots that stay, or if none do with one that goes (luksKillSlot).
 
-    The volume stays unlocked until the stack is closed, so that its seal is renewed.
+    The volume stays unlocked until the stack is closed, so that its seal is renewed. During a
+    reencryption the data has two keys: what stays must open the one that keyslots go of.
     """
     if key.volume_key_file is not None:
         size = opened.metadata.volume_key_size
         with read_volume_key(key.volume_key_file, size) as volume_key:
-            stack.enter_context(opened.unlock(volume_key=volume_key, limits=key.limits))
+            unlocked = opened.unlock(volume_key=volume_key, limits=key.limits)
+        stack.enter_context(unlocked)
+        _require_keys(opened, going, unlocked.keys_by_digest)
         return
-    staying = [each for each in opened.metadata.bound_keyslots if each not in going]
+    staying = _ways_in_that_stay(opened.metadata, going)
     proving = staying or sorted(going)
     whose = "another keyslot" if staying else _numbered("keyslot", going)
     if key.key_slot is not None:
-        proving = [_named_other(opened, key.key_slot, proving)]
+        proving = [_named_other(opened, key.key_slot, proving, going)]
 
     def opens_another(passphrase: SecretBytes) -> None:
         try:
-            stack.enter_context(opened.unlock(passphrase, keyslot=proving, limits=key.limits))
+            unlocked = opened.unlock(passphrase, keyslot=proving, limits=key.limits)
+            stack.enter_context(unlocked)
+            if staying:
+                _require_keys(opened, staying, unlocked.keys_by_digest)
         except PassphraseError as error:
             text = f"the passphrase must be that of {whose}: {error}"
             raise PassphraseError(text, tried=error.tried) from error
@@ -168,14 +175,43 @@ def _prove_other_way_in(
             opens_another(given)
 
 
-def _named_other(opened: Volume, named: int, others: list[int]) -> int:
+def _ways_in_that_stay(metadata: Metadata, going: Collection[int]) -> list[int]:
+    """The keyslots that open the same keys of data as those that go; all, when these open none."""
+    keys = _keys_of_data(metadata, going) or _keys_of_data(metadata, metadata.keyslots)
+    return [
+        each
+        for each in metadata.bound_keyslots
+        if each not in going and _keys_of_data(metadata, [each]) <= keys
+    ]
+
+
+def _keys_of_data(metadata: Metadata, keyslots: Iterable[int]) -> set[int]:
+    """The digests of the segments' keys that these keyslots hold."""
+    found = (metadata.digest_of_keyslot(each) for each in keyslots if metadata.is_bound(each))
+    return {digest_id for digest_id, _ in filter(None, found)}
+
+
+def _require_keys(opened: Volume, keyslots: Iterable[int], keys: Collection[int]) -> None:
+    """PassphraseError unless every key of data that the keyslots hold is among those opened."""
+    missing = _keys_of_data(opened.metadata, keyslots) - set(keys)
+    if missing:
+        ids = ", ".join(map(str, sorted(missing)))
+        raise PassphraseError(f"it does not open the key of digest {ids}, which the data needs too")
+
+
+def _named_other(opened: Volume, named: int, others: list[int], going: Collection[int]) -> int:
     """The keyslot of -S, which must be one of those whose passphrase proves anything."""
     opened.metadata.keyslot(named)
     if named in others:
         return named
-    if opened.metadata.is_bound(named):
+    if named in going:
         raise KeyslotError(
             f"keyslot {named}: goes itself; -S must name the keyslot of another passphrase"
+        )
+    if opened.metadata.is_bound(named):
+        raise KeyslotError(
+            f"keyslot {named}: opens another key than {_numbered('keyslot', going)}; the data is "
+            "being reencrypted, and needs both"
         )
     raise KeyslotError(f"keyslot {named}: opens no data, so it proves nothing")
 
@@ -195,16 +231,17 @@ def _remove(
 def _confirm_last(
     opened: Volume, going: Collection[int], volume: VolumeOptions, *, dry_run: bool
 ) -> bool:
-    """Whether nothing that opens is left, which somebody has agreed to then.
+    """Whether a key that the data needs is lost, which somebody has agreed to then.
 
-    When that comes true only afterwards, by another process, nobody has been asked.
+    When that comes true only afterwards, by another process, nobody has been asked. During a
+    reencryption it is said also where nothing is asked: other keyslots still seem to open it all.
     """
-    takes_last = key_management.takes_last(opened.metadata, going)
-    if takes_last and not dry_run:
-        last = f"keyslot {', '.join(map(str, sorted(going)))} is {_LAST}"
-        prompt.confirm(
-            f"{volume.header_file}: {last}",
-            batch_mode=volume.batch_mode,
-            refused=prompt.RemovalRefusedError,
-        )
-    return takes_last
+    loss = key_management.loss_of(opened.metadata, going)
+    if loss is None:
+        return False
+    warning = f"{volume.header_file}: {loss}; {_LOST}"
+    if set(opened.metadata.bound_keyslots) - set(going) and (dry_run or volume.batch_mode):
+        output.warning(warning)
+    if not dry_run:
+        prompt.confirm(warning, batch_mode=volume.batch_mode, refused=prompt.RemovalRefusedError)
+    return True

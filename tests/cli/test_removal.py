@@ -10,6 +10,7 @@ from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.cli.runner import done, key_file, luksmeta, opens, refused
+from tests.corpus import Corpus
 from tests.interop.peers import cryptsetup
 
 
@@ -169,3 +170,58 @@ def test_luks1_has_no_classes_by_token(tmp_path: Path) -> None:
     image = made(tmp_path, FIRST, version="luks1")
     for options in (("--recovery",), ("--token-type", "acme")):
         refused(luksmeta("remove-key", image, *options), 1, str(image), "LUKS1 has no tokens")
+
+
+# During a reencryption, which has two keys
+
+SECRET = b"correct horse battery staple"
+
+
+def reencrypting(corpus: Corpus, folder: Path) -> Path:
+    """Keyslots 0 and 1 have the same passphrase, and the key of some of the data each."""
+    image = corpus.copy("made/l2-reencrypt-midway-none", folder)
+    image.chmod(0o600)
+    return image
+
+
+@pytest.mark.parametrize("keyslot", ["0", "1"])
+@pytest.mark.parametrize("command", ["kill-slot", "remove-key", "matching"])
+def test_no_key_that_data_needs_goes_unasked(
+    corpus: Corpus, tmp_path: Path, command: str, keyslot: str
+) -> None:
+    image = reencrypting(corpus, tmp_path)
+    key = key_file(tmp_path, SECRET)
+    line = {
+        "kill-slot": ("kill-slot", image, keyslot, "-d", key),
+        "remove-key": ("remove-key", image, "-S", keyslot, "-d", key),
+        "matching": ("remove-key", image, "--matching", key),
+    }[command]
+    before = image.read_bytes()
+    what = "opens the volume" if command == "matching" else f"keyslot {keyslot}: the last one of"
+    refused(luksmeta(*line), 1, str(image), what, "lost for good", "-q")
+    assert image.read_bytes() == before
+    answer = luksmeta(*line, "-q")
+    assert (answer.status, image.read_bytes() == before) == (0, False)
+    if command != "matching":
+        assert answer.err.startswith(f"luksmeta: warning: {image}: keyslot {keyslot}: the last one")
+
+
+def test_the_other_keys_passphrase_proves_no_way_in(corpus: Corpus, tmp_path: Path) -> None:
+    """Keyslot 5 has the key of keyslot 0, and another passphrase; keyslot 1 opens the other key."""
+    image = reencrypting(corpus, tmp_path)
+    document = builders.document_of(image.read_bytes())
+    keyslots = document["keyslots"]
+    hotzone, area = keyslots["2"]["area"], keyslots["0"]["area"]
+    hotzone["size"] = str(int(hotzone["size"]) - int(area["size"]))
+    place = {**area, "offset": str(int(hotzone["offset"]) + int(hotzone["size"]))}
+    keyslots["5"] = {**keyslots["0"], "area": place}
+    document["digests"]["0"]["keyslots"].append("5")
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+    before = image.read_bytes()
+    key = key_file(tmp_path, SECRET)
+    answer = luksmeta("kill-slot", image, "0", "-d", key)  # 5 would do, and does not open
+    refused(answer, 2, "the passphrase must be that of another keyslot", "tried 5")
+    answer = luksmeta("kill-slot", image, "0", "-d", key, "-S", "1")
+    refused(answer, 1, "keyslot 1: opens another key than keyslot 0")
+    assert image.read_bytes() == before
+    done(luksmeta("kill-slot", image, "5", "-d", key))
