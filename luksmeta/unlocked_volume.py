@@ -42,7 +42,7 @@ class UnlockedVolume(Closing):
         self._sealer: Sealer | None = None
         if self._digests[keys.digest].segments:  # an unbound key is not the volume's
             self._sealer = Sealer(self.volume_key, keys.keyslot, is_required=requires_seal)
-            volume.sealer = self._sealer
+            volume.sealers.append(self._sealer)
 
     @property
     def keyslot(self) -> int | None:
@@ -298,8 +298,8 @@ class UnlockedVolume(Closing):
 
     def close(self) -> None:
         """Wipe the keys; harmless when repeated."""
-        if self._volume.sealer is self._sealer:
-            self._volume.sealer = None
+        if self._sealer in self._volume.sealers:
+            self._volume.sealers.remove(self._sealer)
         self._keys.wipe()
 
 

@@ -43,7 +43,7 @@ class Volume(Closing):
 
     ``written`` lists every plan that was applied, in order; ``progress`` is called while one is.
     ``warn`` is called with a sentence when a change leaves a seal behind that no longer holds;
-    ``sealer`` renews it, and is there while an unlocked volume is open.
+    ``sealers``, one for each unlocked volume that is open, renew it.
     A context manager: closes its storages, also those that were handed over.
     """
 
@@ -54,7 +54,7 @@ class Volume(Closing):
         self.written: list[WritePlan] = []
         self.progress: Progress | None = None
         self.warn: Callable[[str], None] | None = None
-        self.sealer: Sealer | None = None
+        self.sealers: list[Sealer] = []
 
     # --- what it is ---
 
@@ -367,7 +367,7 @@ class Volume(Closing):
 
     def _sealed(self, changes: list[HeaderChange]) -> list[HeaderChange]:
         return sealing.kept(
-            self.header, self.header_storage, changes, sealer=self.sealer, warn=self.warn
+            self.header, self.header_storage, changes, sealers=self.sealers, warn=self.warn
         )
 
     def _reload(self) -> None:

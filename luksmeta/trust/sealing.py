@@ -91,22 +91,24 @@ def kept(
     storage: Storage,
     changes: list[HeaderChange],
     *,
-    sealer: Sealer | None,
+    sealers: Sequence[Sealer],
     warn: Callable[[str], None] | None,
 ) -> list[HeaderChange]:
     """The changes with the seal of ``header`` renewed; or as they are, with a warning.
 
-    Raises SealError where the sealer requires the seal, TokenError when there is no room for it.
+    Raises SealError where one of the sealers requires the seal and it does not hold, be it that
+    there is none any more; TokenError when there is no room for it.
     """
+    for sealer in sealers:
+        if sealer.is_required:
+            return sealer.renewed(header, storage, changes)
     if not any(is_broken_by(header, change) for change in changes):
         return changes
     reason = "the header is changed without the volume key"
-    if sealer is not None:
+    if sealers:
         try:
-            return sealer.renewed(header, storage, changes)
+            return sealers[-1].renewed(header, storage, changes)
         except SealError as error:
-            if sealer.is_required:
-                raise
             reason = str(error)
     if warn is not None:
         warn(f"{reason}; the seal will not hold until the header is sealed again")
@@ -122,7 +124,7 @@ def is_broken_by(header: Header, change: HeaderChange) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sealer:
     """Renews the seal of a volume whose key is open.
 

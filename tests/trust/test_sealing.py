@@ -113,7 +113,7 @@ def test_an_unbound_key_makes_none() -> None:
     volume = sealed(FIRST)
     keyslot = volume.add_unbound_keyslot(THIRD, key_size=32, pbkdf=KDF, digest_iterations=1000)
     with volume.unlock(THIRD, keyslot=keyslot) as unlocked:
-        assert volume.sealer is None
+        assert not volume.sealers
         for call in (unlocked.seal, unlocked.verify_seal):
             with pytest.raises(KeyslotError, match=f"keyslot {keyslot}: is unbound"):
                 call()
@@ -251,7 +251,7 @@ def test_a_seal_that_does_not_hold_is_renewed_only_for_what_was_shown() -> None:
     volume = sealed()
     content = builders.content(volume)
     with volume.unlock(FIRST) as unlocked:
-        volume.sealer = None  # as another program, which does not know the key
+        volume.sealers.clear()  # as another program, which does not know the key
         volume.configure(label="changed")
         with pytest.raises(SealError, match=r"header\.label: changed"):
             unlocked.seal()
@@ -314,7 +314,7 @@ def test_without_room_for_all_fields_each_part_has_a_fingerprint() -> None:
         volume.tokens.add({"type": "padding", "keyslots": [], "x": random_text(number, 1300)})
     with volume.unlock(FIRST) as unlocked:
         assert unlocked.seal().holds
-        volume.sealer = None
+        volume.sealers.clear()
         volume.set_priority(1, "ignore")
         (finding,) = unlocked.verify_seal().findings
     assert str(finding) == "keyslots.1: changed since the header was sealed"
@@ -517,13 +517,33 @@ def test_erasing_everything_warns_of_no_seal() -> None:
     assert not warnings
 
 
-def test_a_closed_volume_renews_nothing() -> None:
+@every_change
+def test_where_the_seal_is_required_none_is_not_enough(change: Change) -> None:
     volume = sealed()
-    outer, inner = volume.unlock(FIRST), volume.unlock(SECOND)
-    outer.close()
-    assert volume.sealer is not None
+    with volume.unlock(FIRST, require_seal=True) as unlocked:
+        other = change_document(volume, lambda document: document["tokens"].clear())
+        volume.header_storage.write_at(0, builders.content(other))
+        with pytest.raises(SealError, match="has no seal"):
+            change(volume, unlocked)
+    assert builders.content(volume) == builders.content(other)
+
+
+def test_an_unlocked_volume_renews_until_it_is_closed() -> None:
+    warnings: list[str] = []
+    volume = sealed()
+    volume.warn = warnings.append
+    outer, inner = volume.unlock(FIRST, require_seal=True), volume.unlock(SECOND)
     inner.close()
-    assert volume.sealer is None
+    volume.configure(label="one")
+    inner = volume.unlock(SECOND)
+    outer.close()
+    outer.close()
+    volume.configure(label="two")
+    assert findings(volume) == []
+    inner.close()
+    assert not warnings
+    volume.configure(label="three")
+    assert len(warnings) == 1
 
 
 def test_a_renewal_is_computed_again_when_another_process_was_faster() -> None:
@@ -637,4 +657,4 @@ def test_keys_are_wiped_where_the_seal_does_not_hold() -> None:
     volume = builders.opened("luks2")
     with pytest.raises(SealError, match="has no seal"):
         volume.unlock(FIRST, require_seal=True)
-    assert volume.sealer is None
+    assert not volume.sealers

@@ -83,7 +83,7 @@ def test_the_package_takes_the_stated_seal() -> None:
         key = bytes.fromhex(stated()["seal"]["volume_key"])
         with opened.unlock(volume_key=key, require_seal=True) as unlocked:
             assert unlocked.verify_seal().counter == stated()["seal"]["token"]["counter"]
-            opened.sealer = None
+            opened.sealers.clear()
             opened.configure(label="changed")
             (finding,) = unlocked.verify_seal().findings
     assert (finding.path, finding.before, finding.after) == ("header.label", "vector", "changed")
