@@ -14,23 +14,19 @@ from typing import Final
 
 from luksmeta import requirements
 from luksmeta.comparison import Comparison, compare
-from luksmeta.errors import (
-    HeaderError,
-    NotLuksError,
-    StorageBusyError,
-    StorageError,
-    UnsupportedError,
-)
+from luksmeta.errors import HeaderError, NotLuksError, StorageError, UnsupportedError
 from luksmeta.extents import Extent
 from luksmeta.header import read_header
 from luksmeta.locking import locked
 from luksmeta.model import Header
+from luksmeta.moving import make_room
+from luksmeta.prepared_change import PreparedChange, copy_plan, write_copy
 from luksmeta.restoring import restoring_steps
-from luksmeta.storage import Storage, new_file, open_storage
+from luksmeta.storage import Storage, open_storage
 from luksmeta.volume import Target, Volume
-from luksmeta.write_plan import Copy, Fill, Reserve, Step, WritePlan
+from luksmeta.write_plan import Fill, WritePlan
 
-FILE_MODE: Final = 0o400
+_CHUNK: Final = 1 << 20  # bytes that are compared at a time
 _LUKS1_GAP: Final = Extent(1024, 3072)  # between header and first area: anybody's bytes
 
 
@@ -39,53 +35,43 @@ def create(volume: Volume, path: str | os.PathLike[str]) -> int:
 
     Raises StorageBusyError when the file is already there; nothing half-written stays behind.
     """
-    size, source = volume.header.backup_size, volume.header_storage
-    with new_file(path, mode=FILE_MODE) as file, locked(source, exclusive=False):
-        file.resize(size)
-        _plan(source, size, volume.header).apply(file)
+    header, source = volume.header, volume.header_storage
+    size = header.backup_size
+    plan = copy_plan(source, size, "header and keyslot areas")
+    if header.metadata.version == 1 and header.metadata.keyslots_area.offset >= _LUKS1_GAP.end:
+        gap = Fill(_LUKS1_GAP, "gap behind the partition header", random=False)
+        plan = WritePlan.of(plan.what, (*plan.steps, gap))
+    with locked(source, exclusive=False):
+        write_copy(path, size, plan)
     return size
-
-
-def _plan(source: Storage, size: int, header: Header) -> WritePlan:
-    """The first ``size`` bytes of ``source``, as far as it goes; without LUKS1's gap."""
-    steps: list[Step] = [
-        Copy(source, Extent(0, min(size, source.size)), "header and keyslot areas")
-    ]
-    metadata = header.metadata
-    if metadata.version == 1 and metadata.keyslots_area.offset >= _LUKS1_GAP.end:
-        steps.append(Fill(_LUKS1_GAP, "gap behind the partition header", random=False))
-    return WritePlan.of("back up the header", steps)
 
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
     """What restoring a backup would write, and what the user should know before it does.
 
-    ``comparison`` is that of the ``present`` header with the backup's; both are None when there is
-    no header that can be read.
+    ``comparison`` is that of the present header with the backup's; None when there is no header
+    that can be read. ``loses``: something is there that is neither zeroes nor what the backup has.
     """
 
-    plan: WritePlan
+    change: PreparedChange
     header: Header
     notes: tuple[str, ...]
-    present: Header | None
     comparison: Comparison | None
+    loses: bool
 
-    def apply(self, storage: Storage) -> None:
-        """Write the backup over the header of ``storage``.
+    @property
+    def plan(self) -> WritePlan:
+        """What is written over the header that is there."""
+        return self.change.plans[0]
 
-        StorageBusyError when that header is no longer the one that was compared.
+    def apply(self, storage: Storage, copy_file: str | os.PathLike[str] | None = None) -> None:
+        """Write the backup over the header of ``storage``, which is first kept in ``copy_file``.
+
+        Raises StorageBusyError when that file is there, or the header no longer the one that was
+        compared.
         """
-        with locked(storage, exclusive=True):
-            if not self._is_current(storage):
-                raise StorageBusyError(f"{storage.name}: another process has changed the header")
-            self.plan.apply(storage)
-
-    def _is_current(self, storage: Storage) -> bool:
-        present, note = _present(storage)
-        if self.present is None or present is None:
-            return self.present is present and self.notes == (note,)
-        return type(self.present) is type(present) and self.present.is_current(storage)
+        self.change.apply(storage, copy_file)
 
 
 def prepare(storage: Storage, backup: Storage) -> Restoration:
@@ -109,17 +95,39 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
             comparison = compare(present, storage, header, backup)
         notes = (note,) if present is None else tuple(_differences(present, header))
         steps = restoring_steps(storage, present, backup, header)
-    plan = WritePlan.of("restore the header", (Reserve(size, "space for the header"), *steps))
-    return Restoration(plan, header, notes, present, comparison)
+        plan = WritePlan.of("restore the header", (*make_room(storage.size, size), *steps))
+        headers = (header,) if present is None else (header, present)
+        change = PreparedChange.of(storage, [plan], *headers)
+        loses = _loses(storage, change.copy_size, backup)
+    return Restoration(change, header, notes, comparison, loses)
 
 
-def restore(target: Target, backup: Target) -> Restoration:
-    """Restore ``target``'s header from ``backup`` after the checks of :func:`prepare`."""
+def restore(
+    target: Target, backup: Target, *, copy_file: str | os.PathLike[str] | None = None
+) -> Restoration:
+    """Restore ``target``'s header from ``backup`` after the checks of :func:`prepare`.
+
+    The header that is replaced is first kept in the new file ``copy_file``, where it is named.
+    """
     with ExitStack() as stack:
         storage = stack.enter_context(open_storage(target, writable=True))
         restoration = prepare(storage, stack.enter_context(open_storage(backup)))
-        restoration.apply(storage)
+        restoration.apply(storage, copy_file)
     return restoration
+
+
+def _loses(storage: Storage, size: int, backup: Storage) -> bool:
+    """Whether one of the first ``size`` bytes is neither zero nor the backup's."""
+    for offset in range(0, size, _CHUNK):
+        length = min(_CHUNK, size - offset)
+        try:
+            there = storage.read_at(offset, length)
+        except StorageError:
+            return True
+        same = there == backup.read_at(offset, max(0, min(length, backup.size - offset)))
+        if not same and there.count(0) != length:
+            return True
+    return False
 
 
 def _present(storage: Storage) -> tuple[Header | None, str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from luksmeta import area_sizes, key_management
+from luksmeta import key_management, resizing
 from luksmeta.key_management import HeaderChange
 from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
 from luksmeta.storage import Storage
@@ -35,7 +35,7 @@ class Settings:
         """The changes that set all of it: one write of the header, then those of the sizes.
 
         ``storage`` is the header's. Raises UnsupportedError for what LUKS1 has no place for,
-        KeyslotNotFoundError, ValueError, and what :func:`luksmeta.area_sizes.resize` does.
+        KeyslotNotFoundError, ValueError, and what :func:`luksmeta.resizing.resize` does.
         """
         changes = []
         if self._rewords:
@@ -45,7 +45,7 @@ class Settings:
             changes.append(key_management.reword(header, metadata, "configure the header"))
             header = changes[0].header
         if self.metadata_size is not None or self.keyslots_size is not None:
-            changes += area_sizes.resize(header, storage, self.metadata_size, self.keyslots_size)
+            changes += resizing.resize(header, storage, self.metadata_size, self.keyslots_size)
         return changes
 
     @property

@@ -16,24 +16,36 @@ Where the keyslots leave no free place for such moves, a header backup must be t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from luksmeta import area_moves, backup, convertible, key_management
-from luksmeta.area_moves import Places
-from luksmeta.errors import KeyslotsAreaFullError, StorageBusyError, UnsupportedError
+from luksmeta import area_routes, convertible, key_management
+from luksmeta.errors import (
+    KeyslotsAreaFullError,
+    StorageBusyError,
+    StorageError,
+    UnsupportedError,
+)
 from luksmeta.extents import Extent, uncovered
 from luksmeta.formatting import Version
+from luksmeta.header import read_header
 from luksmeta.key_management import HeaderChange
+from luksmeta.locking import locked
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import FIRST_AREA, WRITTEN_SIZE, area_size
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import Header, HeaderCopy, Keyslot, Metadata
-from luksmeta.storage import Storage
+from luksmeta.model import Header, HeaderCopy, Metadata
+from luksmeta.moving import make_room, moved_all, placed, places, wiped
+from luksmeta.prepared_change import PreparedChange, header_end
+from luksmeta.storage import FileStorage, Storage
 from luksmeta.volume import Volume
-from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, Write, WritePlan
+from luksmeta.write_plan import Barrier, Copy, Fill, Resize, Step, Write, WritePlan
+
+NO_VERSION: Final = 0
+"""What a header has meanwhile whose areas are all written over at once."""
 
 _VERSION_BYTE: Final = 7  # the low one of the 16 bits behind the magic, in both versions
 _LEFT_BEHIND: Final = "left behind"
@@ -49,60 +61,123 @@ class Conversion:
 
     before: Header
     changes: tuple[HeaderChange, ...]
+    change: PreparedChange
     notes: tuple[str, ...]
     needs_backup: bool
+    _size: int
 
     @property
     def header(self) -> Header:
         """The header that comes out."""
         return self.changes[-1].header
 
-    def apply(self, volume: Volume, backup_file: str | os.PathLike[str] | None = None) -> None:
-        """Convert the volume that was looked at.
+    def apply(
+        self,
+        volume: Volume,
+        backup_file: str | os.PathLike[str] | None = None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """Convert the volume that was looked at, after a backup in the new file ``backup_file``.
 
-        Where a backup is needed, it is made in the new file ``backup_file`` first, stays there when
-        something fails, and is removed in the end. Raises KeyslotsAreaFullError without a name for
-        it, StorageBusyError when the file is there or another process has changed the header.
+        Where a backup is needed, whatever fails is undone with it, and every keyslot is compared
+        with it in the end. Then it is removed, unless it is to be kept; it stays also when undoing
+        fails. Raises KeyslotsAreaFullError without a name for it, StorageError, which says how to
+        go on, and StorageBusyError when the file is there or another process has changed the
+        header.
         """
-        if self.needs_backup:
-            if backup_file is None:
-                raise KeyslotsAreaFullError(
-                    "keyslots area: no room to move areas safely; a header backup file is needed"
-                )
-            backup.create(volume, backup_file)
-        volume.change(self._of_the_same)
-        if self.needs_backup and backup_file is not None:
+        if self.needs_backup and backup_file is None:
+            raise KeyslotsAreaFullError(
+                "keyslots area: no room to move areas safely; a header backup file is needed"
+            )
+        volume.require_changeable()
+        with self.change.begun(volume.header_storage, backup_file):
+            if self.needs_backup and backup_file is not None:
+                self._apply_at_once(volume, backup_file, keep=keep)
+            else:
+                volume.apply(list(self.changes))
+        if backup_file is not None and not keep:
             Path(backup_file).unlink()
 
-    def _of_the_same(self, header: Header) -> list[HeaderChange]:
-        if header is not self.before:
-            raise StorageBusyError("header: another process has changed it")
-        return list(self.changes)
+    def _apply_at_once(
+        self, volume: Volume, backup_file: str | os.PathLike[str], *, keep: bool
+    ) -> None:
+        with FileStorage(backup_file) as kept:
+            try:
+                volume.apply(list(self.changes))
+                self._require_all_there(volume.header_storage, kept)
+            except BaseException as error:
+                volume.header = self.before
+                self._bring_back(volume.header_storage, kept, error)
+                if not keep:
+                    Path(backup_file).unlink()
+                raise
+
+    def _require_all_there(self, storage: Storage, kept: Storage) -> None:
+        """StorageError unless the new header lies there, and every keyslot's key material."""
+        there, before = read_header(storage).metadata, self.before.metadata
+        same = there == self.header.metadata
+        for keyslot_id, keyslot in there.keyslots.items():
+            new, old = keyslot.area.offset, before.keyslots[keyslot_id].area.offset
+            size = area_size(keyslot.key_size)
+            same = same and storage.read_at(new, size) == kept.read_at(old, size)
+        if not same:
+            raise StorageError(f"{storage.name}: reads back otherwise than it was written")
+
+    def _bring_back(self, storage: Storage, kept: Storage, error: BaseException) -> None:
+        """The volume as it was, key material first: until then no reader takes the header."""
+        whole, start = Extent(0, kept.size), Extent(0, header_end(self.before))
+        areas = Extent(start.end, whole.end - start.end)
+        steps: list[Step] = [
+            step
+            for part, what in ((areas, "keyslot areas"), (start, "header"))
+            for step in (Copy(kept, part, f"{what}, as they were"), Barrier())
+        ]
+        if storage.size != self._size:
+            steps.append(Resize(self._size, "the size that it had"))
+        try:
+            WritePlan.of("undo the conversion", steps).apply(storage)
+            if storage.read_at(0, kept.size) == kept.read_at(0, kept.size):
+                return
+        except StorageError:
+            pass  # the way out is the same
+        image, file = shlex.quote(storage.name), shlex.quote(kept.name)
+        raise StorageError(
+            f"{error or 'interrupted'}; the conversion could not be undone, bring it back with: "
+            f"luksmeta restore-header {image} -i {file}"
+        ) from error
 
 
 def prepare(volume: Volume, type: Version) -> Conversion:
     """Compute the conversion of a volume's header; nothing is written.
 
     Raises UnsupportedError when the header is of that version already, or says what the other
-    version cannot.
+    version cannot; StorageBusyError when another process has changed it since it was read.
     """
     header, storage = volume.header, volume.header_storage
-    if isinstance(header, Luks1Header) and type == "luks2":
-        goal = convertible.to_luks2(header.metadata, storage)
-        return _conversion(header, _ToLuks2(header, goal, _material(header, storage), storage), ())
-    if isinstance(header, Luks2Header) and type == "luks1":
-        luks1 = convertible.to_luks1(header.metadata)
-        job = _ToLuks1(header, luks1, _material(header, storage))
-        return _conversion(header, job, convertible.lost_in_luks1(header.metadata))
+    with locked(storage, exclusive=False):
+        if not header.is_current(storage):
+            raise StorageBusyError(f"{storage.name}: another process has changed the header")
+        if isinstance(header, Luks1Header) and type == "luks2":
+            goal = convertible.to_luks2(header, storage)
+            job = _ToLuks2(header, goal, _material(header, storage), storage)
+            return _conversion(header, storage, job, ())
+        if isinstance(header, Luks2Header) and type == "luks1":
+            luks1 = convertible.to_luks1(header.metadata)
+            back = _ToLuks1(header, luks1, _material(header, storage))
+            return _conversion(header, storage, back, convertible.lost_in_luks1(header.metadata))
     raise UnsupportedError(f"{storage.name}: LUKS{header.metadata.version} already")
 
 
-def _conversion(header: Header, job: _ToLuks1 | _ToLuks2, notes: tuple[str, ...]) -> Conversion:
+def _conversion(
+    header: Header, storage: Storage, job: _ToLuks1 | _ToLuks2, notes: tuple[str, ...]
+) -> Conversion:
     try:
         changes, is_safe = job.step_by_step(), True
     except KeyslotsAreaFullError:
         changes, is_safe = job.at_once(), False
-    return Conversion(header, tuple(changes), notes, not is_safe)
+    change = PreparedChange.of(storage, [each.plan for each in changes], header)
+    return Conversion(header, tuple(changes), change, notes, not is_safe, storage.size)
 
 
 def _material(header: Header, storage: Storage) -> dict[int, bytes]:
@@ -125,38 +200,39 @@ class _ToLuks2:
     def step_by_step(self) -> list[HeaderChange]:
         """Every prefix of these changes leaves a volume that opens."""
         room, key_size = self.goal.keyslots_area, _key_size(self.before.metadata)
-        first, last = _places(self.before.metadata), _places(self.goal)
-        meeting = area_moves.meeting_places(first, key_size, room)
-        there = area_moves.moves(first, meeting, room)
-        onward = area_moves.moves(meeting, last, room)
+        first, last = places(self.before.metadata), places(self.goal)
+        meeting = area_routes.meeting_places(first, key_size, room)
+        there = area_routes.moves(first, meeting, room)
+        onward = area_routes.moves(meeting, last, room)
         changes = self._room()
-        changes += _moved_in_luks1(self.before, first, there, self.material)
-        header = Luks2Header.create(_placed(self.goal, meeting))
+        changes += moved_all(self.before, there, self.material)
+        header = Luks2Header.create(placed(self.goal, meeting))
         changes.append(_switched_to_luks2(header))
-        changes += _moved_in_luks2(header, onward, self.material)
+        changes += moved_all(header, onward, self.material)
         used = _left([*first.values(), *(place for _, place in (*there, *onward))], key_size)
-        return [*changes, *self._tidied(changes[-1].header, used)]
+        return self._tidied(changes, used)
 
     def at_once(self) -> list[HeaderChange]:
         """Areas over areas, then the header: a crash in between costs keyslots."""
         header = Luks2Header.create(self.goal)
-        steps = (*_stored(_places(self.goal), self.material), *header.steps())
-        first, key_size = _places(self.before.metadata), _key_size(self.before.metadata)
-        written = HeaderChange(WritePlan.of("convert to LUKS2", steps), header)
-        return [*self._room(), written, *self._tidied(header, _left(first.values(), key_size))]
+        areas = _overwritten(header, (0,), self.material)
+        first, key_size = places(self.before.metadata), _key_size(self.before.metadata)
+        changes = [*self._room(), areas, _switched_to_luks2(header)]
+        return self._tidied(changes, _left(first.values(), key_size))
 
     def _room(self) -> list[HeaderChange]:
         end = self.goal.keyslots_area.end
         if self.storage.size >= end:
             return []
-        steps = (Resize(end, "extended to hold the header"), Reserve(end, "space for the header"))
-        return [HeaderChange(WritePlan.of("make room", steps), self.before)]
+        return [
+            HeaderChange(WritePlan.of("make room", make_room(self.storage.size, end)), self.before)
+        ]
 
-    def _tidied(self, header: Header, used: Iterable[Extent]) -> list[HeaderChange]:
-        """What areas left behind is wiped."""
-        kept = [Extent(0, self.goal.keyslots_area.offset), *_places(self.goal).values()]
+    def _tidied(self, changes: list[HeaderChange], used: Iterable[Extent]) -> list[HeaderChange]:
+        """The changes, and what areas left behind wiped."""
+        kept = [Extent(0, self.goal.keyslots_area.offset), *places(self.goal).values()]
         left = [Fill(each, _LEFT_BEHIND, random=True) for each in uncovered(used, kept)]
-        return _wiped(header, left)
+        return [*changes[:-1], wiped(changes[-1], left)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,47 +246,41 @@ class _ToLuks1:
     def step_by_step(self) -> list[HeaderChange]:
         """Every prefix of these changes leaves a volume that opens."""
         room, key_size = self.before.metadata.keyslots_area, _key_size(self.goal.metadata)
-        first, last = _places(self.before.metadata), _places(self.goal.metadata)
-        meeting = area_moves.meeting_places(first, key_size, room)
-        there = area_moves.moves(first, meeting, room)
-        onward = area_moves.moves(meeting, last, Extent(FIRST_AREA, room.end - FIRST_AREA))
+        first, last = places(self.before.metadata), places(self.goal.metadata)
+        meeting = area_routes.meeting_places(first, key_size, room)
+        there = area_routes.moves(first, meeting, room)
+        onward = area_routes.moves(meeting, last, Extent(FIRST_AREA, room.end - FIRST_AREA))
         # Both copies are written at least once: the secondary must be whole when the primary goes.
-        changes = _moved_in_luks2(self.before, there, self.material) or [
+        changes = moved_all(self.before, there, self.material) or [
             key_management.reword(self.before, self.before.metadata, "write both header copies")
         ]
-        header = self.goal.relocated(area_moves.luks1_offsets(meeting, key_size))
+        header = self.goal.relocated(area_routes.luks1_offsets(meeting, key_size))
         changes.append(_switched_to_luks1(header))
-        changes += _moved_in_luks1(header, meeting, onward, self.material)
+        changes += moved_all(header, onward, self.material)
         used = _left([*first.values(), *(place for _, place in (*there, *onward))], key_size)
-        return [*changes, *self._tidied(used)]
+        return self._tidied(changes, used)
 
     def at_once(self) -> list[HeaderChange]:
         """Areas over areas and the old header, then the new one: a crash costs keyslots."""
-        steps = (*_stored(_places(self.goal.metadata), self.material), *self.goal.steps())
-        written = HeaderChange(WritePlan.of("convert to LUKS1", steps), self.goal)
-        first, key_size = _places(self.before.metadata), _key_size(self.goal.metadata)
-        return [written, *self._tidied(_left(first.values(), key_size))]
+        copies = [copy.offset for copy in self.before.copies]
+        areas = _overwritten(self.goal, copies, self.material)
+        first, key_size = places(self.before.metadata), _key_size(self.goal.metadata)
+        changes = [areas, _switched_to_luks1(self.goal)]
+        return self._tidied(changes, _left(first.values(), key_size))
 
-    def _tidied(self, used: Iterable[Extent]) -> list[HeaderChange]:
-        """What areas left behind is wiped, and with it the LUKS2 header."""
+    def _tidied(self, changes: list[HeaderChange], used: Iterable[Extent]) -> list[HeaderChange]:
+        """The changes, and what areas left behind wiped, and with it the LUKS2 header."""
         header_end = self.before.metadata.keyslots_area.offset
         used = [*used, Extent(FIRST_AREA, header_end - FIRST_AREA)]
-        kept = _places(self.goal.metadata).values()
+        kept = places(self.goal.metadata).values()
         gap = Extent(WRITTEN_SIZE, FIRST_AREA - WRITTEN_SIZE)
         left = [Fill(each, _LEFT_BEHIND, random=True) for each in uncovered(used, kept)]
-        return _wiped(self.goal, [Fill(gap, _LEFT_BEHIND, random=False), *left])
+        tidy = wiped(changes[-1], [Fill(gap, _LEFT_BEHIND, random=False), *left])
+        return [*changes[:-1], tidy]
 
 
 def _key_size(metadata: Metadata) -> int:
     return metadata.volume_key_size or 0
-
-
-def _places(metadata: Metadata) -> dict[int, Extent]:
-    """Where the areas of all keyslots lie."""
-    return {
-        keyslot_id: Extent(keyslot.area.offset, area_moves.place_size(keyslot.key_size))
-        for keyslot_id, keyslot in metadata.keyslots.items()
-    }
 
 
 def _left(places: Iterable[Extent], key_size: int) -> list[Extent]:
@@ -218,57 +288,21 @@ def _left(places: Iterable[Extent], key_size: int) -> list[Extent]:
     return [Extent(place.offset, area_size(key_size)) for place in places]
 
 
-def _placed(metadata: Metadata, places: Places) -> Metadata:
-    """The same LUKS2 metadata with the areas of these keyslots elsewhere."""
-    keyslots = dict(metadata.keyslots)
-    for keyslot_id, place in places.items():
-        keyslot = keyslots[keyslot_id]
-        if isinstance(keyslot, Keyslot):
-            area = replace(keyslot.area, offset=place.offset)
-            keyslots[keyslot_id] = replace(keyslot, area=area)
-    return replace(metadata, keyslots=keyslots)
-
-
-def _stored(places: Places, material: Mapping[int, bytes]) -> Iterator[Step]:
-    """The key material written to its places, each before what follows."""
-    for keyslot_id, place in places.items():
-        yield Write(place.offset, material[keyslot_id], f"keyslot {keyslot_id} area")
-        yield Barrier()
-
-
-def _moved(
-    keyslot_id: int, place: Extent, header: Header, material: Mapping[int, bytes]
+def _overwritten(
+    header: Header, old_copies: Iterable[int], material: Mapping[int, bytes]
 ) -> HeaderChange:
-    """An area in its new place, and then the header that says so."""
-    steps = (*_stored({keyslot_id: place}, material), *header.steps())
-    return HeaderChange(WritePlan.of(f"move the area of keyslot {keyslot_id}", steps), header)
-
-
-def _moved_in_luks2(
-    header: Luks2Header, moves: Iterable[tuple[int, Extent]], material: Mapping[int, bytes]
-) -> list[HeaderChange]:
-    changes = []
-    for keyslot_id, place in moves:
-        header = header.updated(_placed(header.metadata, {keyslot_id: place}))
-        changes.append(_moved(keyslot_id, place, header, material))
-    return changes
-
-
-def _moved_in_luks1(
-    header: Luks1Header,
-    places: Places,
-    moves: Iterable[tuple[int, Extent]],
-    material: Mapping[int, bytes],
-) -> list[HeaderChange]:
-    """KeyslotsAreaFullError when a header would differ in both its sectors: it could be torn."""
-    changes = []
-    for keyslot_id, place in moves:
-        places = {**places, keyslot_id: place}
-        after = header.relocated(area_moves.luks1_offsets(places, _key_size(header.metadata)))
-        area_moves.require_one_sector(header.offsets, after.offsets)
-        changes.append(_moved(keyslot_id, place, after, material))
-        header = after
-    return changes
+    """All areas where ``header`` has them, over those of the header whose copies lie at these
+    offsets: it goes out of use first, so that nobody takes what a crash leaves for a volume.
+    """
+    steps: list[Step] = [_version_byte(NO_VERSION, offset) for offset in old_copies]
+    steps.append(Barrier())
+    for keyslot_id, keyslot in header.metadata.keyslots.items():
+        area = Write(keyslot.area.offset, material[keyslot_id], f"keyslot {keyslot_id} area")
+        steps += (area, Barrier())
+    version = header.metadata.version
+    return HeaderChange(
+        WritePlan.of(f"move all areas to where LUKS{version} has them", steps), header
+    )
 
 
 def _switched_to_luks2(header: Luks2Header) -> HeaderChange:
@@ -287,10 +321,6 @@ def _switched_to_luks1(header: Luks1Header) -> HeaderChange:
     return HeaderChange(WritePlan.of("switch to LUKS1", steps), header)
 
 
-def _version_byte(version: int) -> Write:
-    return Write(_VERSION_BYTE, bytes([version]), f"version in the header: LUKS{version} from here")
-
-
-def _wiped(header: Header, fills: Iterable[Fill]) -> list[HeaderChange]:
-    steps = [step for fill in fills for step in (fill, Barrier())]
-    return [HeaderChange(WritePlan.of("wipe what is left behind", steps), header)] if steps else []
+def _version_byte(version: int, offset: int = 0) -> Write:
+    what = f"version in the header: LUKS{version} from here" if version else "header out of use"
+    return Write(offset + _VERSION_BYTE, bytes([version]), what)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from luksmeta import key_management
-from luksmeta.area_moves import Places, luks1_places, luks2_places, place_size
+from luksmeta.area_routes import Places, luks1_places, luks2_places, place_size
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.formatting import LUKS1_OFFSET_MAX
@@ -36,12 +36,16 @@ _DIGEST_SIZE: Final = 20  # of the volume key's digest in LUKS1; LUKS2 may have 
 _AREAS_START: Final = 2 * HDR_SIZES[0]
 
 
-def to_luks2(metadata: Metadata, storage: Storage) -> Metadata:
+def to_luks2(header: Luks1Header, storage: Storage) -> Metadata:
     """The LUKS2 metadata of a LUKS1 volume, whose header lies in ``storage``.
 
-    Raises UnsupportedError when there is no room, when the cipher is none for LUKS2 keyslots, or
-    when the luksmeta tool keeps data behind the areas.
+    Raises UnsupportedError when there is no room, when the cipher is none for LUKS2 keyslots, when
+    the luksmeta tool keeps data behind the areas, or when it is not known of a keyslot whether it
+    is in use: its key material would be destroyed.
     """
+    for keyslot_id, odd in header.odd_keyslots.items():
+        raise UnsupportedError(f"keyslot {keyslot_id}: {odd}; converting would destroy what it has")
+    metadata = header.metadata
     segment, key_size = _luks1_segment(metadata)
     area = _keyslots_area(metadata, key_size, storage)
     places = luks2_places(key_size, area.offset)

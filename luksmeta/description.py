@@ -21,6 +21,7 @@ from luksmeta.model import (
     Keyslot,
     KeyslotPriority,
     Metadata,
+    OddKeyslot,
     Pbkdf2Digest,
     Segment,
     Token,
@@ -47,6 +48,7 @@ def describe(header: Header) -> dict[str, object]:
         "served_because": why_served(header.copies, header.served_by),
         "keyslots_area": asdict(metadata.keyslots_area),
         "keyslots": _by_id(metadata.keyslots, lambda key, each: _keyslot(metadata, key, each)),
+        "odd_keyslots": _by_id(header.odd_keyslots, lambda _, each: _odd_keyslot(each)),
         "segments": _by_id(metadata.segments, lambda key, each: _segment(metadata, key, each)),
         "digests": _by_id(metadata.digests, lambda _, each: _digest(each)),
         "tokens": _by_id(metadata.tokens, lambda _, each: _token(each)),
@@ -116,6 +118,10 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> dict[s
         "af": {"type": "luks1", **asdict(keyslot.af)},
         "area": {"type": "raw", **asdict(keyslot.area)},
     }
+
+
+def _odd_keyslot(keyslot: OddKeyslot) -> dict[str, object]:
+    return {"state": keyslot.state, "problem": str(keyslot), "area": asdict(keyslot.area)}
 
 
 def _segment(metadata: Metadata, segment_id: int, segment: Segment) -> dict[str, object]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from luksmeta import digests, key_management
-from luksmeta.area_sizes import check_keyslots_size, check_metadata_size
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.kdf import calibrate
@@ -26,11 +25,13 @@ from luksmeta.luks2.limits import (
     KEYSLOTS_AREA_MAX,
 )
 from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
+from luksmeta.moving import make_room
+from luksmeta.resizing import check_keyslots_size, check_metadata_size
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.volume_key import make_digest
-from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, WritePlan
+from luksmeta.write_plan import Barrier, Fill, WritePlan
 
 DATA_ALIGNMENT: Final = 1 << 20  # lib/libcryptsetup_macros.h DEFAULT_DISK_ALIGNMENT
 LUKS2_HEADER_SIZE: Final = 16 << 20  # both copies and the keyslots area, lib/luks2/luks2.h
@@ -304,10 +305,7 @@ def _first_plan(header: Header, place: Place) -> WritePlan:
     size = place.data_size if place.header_size is None else place.header_size
     # LUKS1 writes whole pages, and zeroes up to the payload even where the file ends before it.
     room = area.end if header.metadata.version == 2 else max(header.backup_size, data_offset)
-    steps: list[Step] = []
-    if size < room:
-        steps.append(Resize(room, "extended to hold the header"))
-    steps.append(Reserve(room, "space for the header"))
+    steps = make_room(size, room)
     end = min(max(data_offset, room), max(size, room), WIPED_MAX)
     steps.append(Fill(Extent(0, area.offset), "old content wiped", random=False))
     steps.append(Fill(area, "keyslots area", random=True))

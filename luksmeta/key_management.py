@@ -31,7 +31,6 @@ from luksmeta.model import (
 )
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
-from luksmeta.storage import Storage
 from luksmeta.tokens import assignment
 from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
 
@@ -130,7 +129,7 @@ def add(
         own = replace(token, keyslots=(keyslot_id,))
         metadata = assignment.stored(metadata, own, header.token_ids)[1]
     material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)
-    return _stored(header, keyslot_id, material, metadata)
+    return stored(header.updated(metadata), keyslot_id, material)
 
 
 def remove(header: Header, keyslot_id: int) -> HeaderChange:
@@ -205,23 +204,21 @@ def loss_of(metadata: Metadata, going: Collection[int]) -> str | None:
     return f"{which}: the last one of digest {ids}, whose key the data needs while reencrypted"
 
 
-def relocate(header: Header, keyslot_id: int, storage: Storage) -> HeaderChange:
-    """A keyslot's key material, as ``storage`` has it, in a free place; in LUKS1 another id's.
+def stored(
+    after: Header, keyslot_id: int, material: bytes, what: str | None = None
+) -> HeaderChange:
+    """Key material in the place that the header ``after`` names, and then that header.
 
-    Raises KeyslotsAreaFullError; KeyslotError for a keyslot that has no passphrase or no digest.
+    Raises KeyslotError for an area that does not hold it.
     """
-    old = _usable_keyslot(header.metadata, keyslot_id)
-    found = header.metadata.digest_of_keyslot(keyslot_id)
-    if found is None:
-        raise KeyslotError(f"keyslot {keyslot_id}: belongs to no digest")
-    metadata, new_id = header.metadata, keyslot_id
-    if metadata.version == 1:
-        metadata, new_id = metadata.without_keyslot(keyslot_id), free_keyslot_id(header)
-    place = header.place_area(new_id, old.key_size)
-    area = replace(old.area, offset=place.offset, size=place.size)
-    moved = metadata.with_keyslot(new_id, replace(old, area=area), found[0])
-    material = storage.read_at(old.area.offset, min(old.area.size, place.size))
-    return _stored(header, new_id, material, moved)
+    area = after.metadata.keyslots[keyslot_id].area.extent
+    if len(material) > area.size:
+        raise KeyslotError(
+            f"keyslot {keyslot_id}: area of {area.size} bytes, its key needs {len(material)}"
+        )
+    write = Write(area.offset, material, f"keyslot {keyslot_id} area")
+    steps = (write, Barrier(), *after.steps())
+    return HeaderChange(WritePlan.of(what or f"store keyslot {keyslot_id}", steps), after)
 
 
 def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
@@ -297,19 +294,6 @@ def _usable_keyslot(metadata: Metadata, keyslot_id: int) -> Keyslot:
     return keyslot
 
 
-def _stored(header: Header, keyslot_id: int, material: bytes, metadata: Metadata) -> HeaderChange:
-    """Key material first, then the header that names it."""
-    after = header.updated(metadata)
-    area = metadata.keyslots[keyslot_id].area.extent
-    if len(material) > area.size:
-        raise KeyslotError(
-            f"keyslot {keyslot_id}: area of {area.size} bytes, its key needs {len(material)}"
-        )
-    write = Write(area.offset, material, f"keyslot {keyslot_id} area")
-    plan = WritePlan.of(f"store keyslot {keyslot_id}", (write, Barrier(), *after.steps()))
-    return HeaderChange(plan, after)
-
-
 def _removed(header: Header, keyslot_id: int, metadata: Metadata) -> HeaderChange:
     after = header.updated(metadata)
     area = header.metadata.keyslots[keyslot_id].area.extent
@@ -346,12 +330,9 @@ def _overwritten(
     keyslot = replace(
         _new_keyslot(metadata, old.area.extent, len(volume_key), options), as_read=old.as_read
     )
-    return _stored(
-        header,
-        keyslot_id,
-        keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key),
-        replace(metadata, keyslots={**metadata.keyslots, keyslot_id: keyslot}),
-    )
+    after = header.updated(replace(metadata, keyslots={**metadata.keyslots, keyslot_id: keyslot}))
+    material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)
+    return stored(after, keyslot_id, material)
 
 
 def _changed_luks1(

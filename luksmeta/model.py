@@ -135,6 +135,17 @@ class ForeignKeyslot:
 AnyKeyslot: TypeAlias = Keyslot | ForeignKeyslot
 
 
+@dataclass(frozen=True, slots=True)
+class OddKeyslot:
+    """A LUKS1 keyslot whose state is none that there is, by one flipped bit perhaps."""
+
+    state: int
+    area: Extent
+
+    def __str__(self) -> str:
+        return f"state {self.state:#010x}, neither in use nor free"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CryptSegment:
     """Encrypted user data; ``iv_tweak`` is in 512-byte sectors.
@@ -425,6 +436,11 @@ class Header(Protocol):
     @property
     def taken_keyslots(self) -> frozenset[int]:
         """The ids that a new keyslot cannot have, because something is there."""
+        ...
+
+    @property
+    def odd_keyslots(self) -> Mapping[int, OddKeyslot]:
+        """Keyslots of LUKS1 that are neither in use nor free: a key may still be in there."""
         ...
 
     def place_area(self, keyslot_id: int, key_size: int) -> Extent:

@@ -10,17 +10,14 @@ lib/luks2/luks2_reencrypt.c.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from luksmeta import reencryption
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
-from luksmeta.errors import StorageBusyError
-from luksmeta.extents import Extent
 from luksmeta.header import first_bytes, read_header
 from luksmeta.kdf.calibrate import digest_iterations
 from luksmeta.key_management import DEFAULT_HASH, reword
@@ -32,12 +29,11 @@ from luksmeta.luks2 import binary_header as luks2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import Header, Metadata
 from luksmeta.overlay import OverlayStorage
+from luksmeta.prepared_change import PreparedChange
 from luksmeta.repair_fields import FieldChange, changed_fields
-from luksmeta.storage import Storage, new_file
+from luksmeta.storage import Storage
 from luksmeta.unlocking import OpenedKeys
-from luksmeta.write_plan import Barrier, Copy, Step, Write, WritePlan
-
-BACKUP_MODE: Final = 0o400
+from luksmeta.write_plan import Barrier, Step, Write, WritePlan
 
 Unlock: TypeAlias = Callable[[Metadata, Storage], OpenedKeys]
 """Gives the keys of a volume, of which the header is good again."""
@@ -54,35 +50,22 @@ class Repair:
 
     diagnosis: Diagnosis
     header: Header
-    plans: tuple[WritePlan, ...]
+    change: PreparedChange
     fields: tuple[FieldChange, ...]
     unproved: bool
-    _seen: bytes
 
-    def apply(self, storage: Storage, backup: str | os.PathLike[str]) -> None:
-        """Copy the header as it is to the new file ``backup``, then write the plans.
+    @property
+    def plans(self) -> tuple[WritePlan, ...]:
+        """What is written; nothing where nothing is wrong."""
+        return self.change.plans
+
+    def apply(self, storage: Storage, copy_file: str | os.PathLike[str]) -> None:
+        """Copy the header as it is to the new file ``copy_file``, then write the plans.
 
         Raises StorageBusyError when that file is there, or the header no longer the one that was
         looked at.
         """
-        with locked(storage, exclusive=True):
-            if _fingerprint(storage, self.header) != self._seen:
-                raise StorageBusyError(f"{storage.name}: another process has changed the header")
-            with new_file(backup, mode=BACKUP_MODE) as file:
-                file.resize(self.backup_size(storage))
-                self.backup_plan(storage).apply(file)
-            for plan in self.plans:
-                plan.apply(storage)
-
-    def backup_size(self, storage: Storage) -> int:
-        """The size of the backup file: header and keyslots area, as far as the device goes."""
-        return min(self.header.backup_size, storage.size)
-
-    def backup_plan(self, storage: Storage) -> WritePlan:
-        """What is written into the backup file."""
-        extent = Extent(0, self.backup_size(storage))
-        copy = Copy(storage, extent, "header and keyslot areas, as they are")
-        return WritePlan.of("back up the damaged header", [copy])
+        self.change.apply(storage, copy_file)
 
 
 def prepare(storage: Storage, unlock: Unlock | None = None) -> Repair:
@@ -106,10 +89,9 @@ def prepare(storage: Storage, unlock: Unlock | None = None) -> Repair:
         return Repair(
             diagnosis,
             header,
-            tuple(plans),
+            PreparedChange.of(storage, plans, header),
             tuple(changed_fields(storage, mended, header, plans)),
             unproved,
-            _fingerprint(storage, header),
         )
 
 
@@ -176,10 +158,3 @@ def _reencryption_proved(storage: Storage, unlock: Unlock) -> WritePlan:
     finally:
         keys.wipe()
     return reword(header, metadata, "prove the reencryption with its keys").plan
-
-
-def _fingerprint(storage: Storage, header: Header) -> bytes:
-    """What the repair was computed from: all copies, as they lie there."""
-    is_luks2 = isinstance(header, Luks2Header)
-    size = header.metadata.keyslots_area.offset if is_luks2 else luks1.WRITTEN_SIZE
-    return hashlib.sha256(storage.read_at(0, min(size, storage.size))).digest()

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from luksmeta import key_management, requirements
+from luksmeta import requirements
 from luksmeta.errors import KeyslotError, RequirementError
 from luksmeta.extents import Extent, gaps
 from luksmeta.key_management import HeaderChange
 from luksmeta.model import Header
+from luksmeta.moving import moved_aside
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Copy, Step
 
@@ -77,7 +78,7 @@ def _room(storage: Storage, present: Header, given_up: set[int]) -> HeaderChange
         return None
     with suppress(KeyslotError, RequirementError):  # no free place, or not to be changed
         requirements.allow_changes(present.metadata)
-        return key_management.relocate(present, min(given_up), storage)
+        return moved_aside(present, min(given_up), storage)
     return None
 
 

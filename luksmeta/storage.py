@@ -227,14 +227,20 @@ class FileStorage(Storage):
             os.truncate(self._fd, size)
 
     def reserve(self, size: int) -> None:
-        """Allocate the file's first ``size`` bytes, where the system can (``posix_fallocate``)."""
+        """Allocate the file's first ``size`` bytes, where the system can (``posix_fallocate``).
+
+        A smaller file grows with that; on an error it has the size that it had.
+        """
         self._require_writable()
         if not self.is_regular or sys.platform != "linux" or not size:
             return
+        before = self.size
         with _system_errors(self.name):
             try:
                 os.posix_fallocate(self._fd, 0, size)
             except OSError as error:
+                if self.size > before:  # glibc and some file systems allocate piece by piece
+                    os.truncate(self._fd, before)
                 if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                     raise
 

@@ -108,7 +108,15 @@ class WritePlan:
     @property
     def bytes_to_write(self) -> int:
         """How many bytes the plan writes in all."""
-        return sum(step.extent.size for step in self.steps if isinstance(step, Write | Fill | Copy))
+        return sum(extent.size for extent in self._extents())
+
+    @property
+    def end(self) -> int:
+        """The offset of the first byte behind all that it writes."""
+        return max((extent.end for extent in self._extents()), default=0)
+
+    def _extents(self) -> Iterator[Extent]:
+        return (step.extent for step in self.steps if isinstance(step, Write | Fill | Copy))
 
     def apply(self, storage: Storage, progress: Progress | None = None) -> None:
         """Carry the plan out; a StorageError leaves the steps before the failed one done."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,24 @@ from luksmeta import (
     HeaderError,
     KeyslotsAreaFullError,
     MemoryStorage,
+    NotLuksError,
     RequirementError,
     StorageBusyError,
     StorageError,
     UnsupportedError,
+    VersionError,
     backup,
     convert,
+    repair,
 )
 from luksmeta.convert import Conversion
 from luksmeta.formatting import Version
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.new_volume import FormatKeywords
+from luksmeta.secret import BytesLike
 from luksmeta.write_plan import Fill, Write, WritePlan
 from tests.builders import KDF, document_of, key_behind, with_document
+from tests.crash.storages import LyingStorage
 from tests.disk_states import SECTOR, states, writes_without_barrier
 from tests.storages import FailingStorage
 
@@ -280,12 +287,123 @@ def test_the_backup_is_made_first_and_goes_in_the_end(version: Version, tmp_path
     assert opens(bytes(storage.data), keyslots)
 
 
-def test_the_backup_stays_when_something_fails(tmp_path: Path) -> None:
-    before = volume("luks1", tuple(range(8)))
-    storage, file = FailingStorage(before, writes=3), tmp_path / "backup"
+@on_versions
+def test_while_areas_are_written_over_nobody_takes_it_for_a_volume(version: Version) -> None:
+    """So nothing that is half done can be converted, or backed up, as if it were whole."""
+    keyslots = tuple(range(8))
+    before = volume(version, keyslots)
+    seen = set()
+    for name, state in states(before, plans(prepared(before, OTHER[version]))):
+        try:
+            with luksmeta.open(MemoryStorage(state)) as opened:
+                found = f"luks{opened.version}"
+        except HeaderError:
+            found = "none"
+            if name.endswith("done") and state[7] == 0:
+                with pytest.raises(VersionError, match="left by a conversion that was cut off"):
+                    luksmeta.open(MemoryStorage(state))
+            with pytest.raises((HeaderError, NotLuksError)):
+                repair.prepare(MemoryStorage(state))
+        if found != "none" and name.endswith("done"):
+            assert opens(state, (0, 7)), name
+        seen.add(found)
+    assert seen == {"luks1", "luks2", "none"}
+
+
+@on_versions
+@pytest.mark.parametrize("lie", ["write fails", "write short", "flush fails"])
+def test_what_fails_without_room_is_undone(version: Version, lie: str, tmp_path: Path) -> None:
+    before, file = volume(version, tuple(range(8))), tmp_path / "backup"
+    for turn in itertools.count():
+        storage = LyingStorage(before)
+        with luksmeta.open(storage, writable=True) as opened:
+            conversion = convert.prepare(opened, OTHER[version])
+            storage.lie(lie, turn)
+            with suppress(StorageError):
+                conversion.apply(opened, file)
+            assert storage.lied == (bytes(storage.data) == before)
+            assert storage.lied == (opened.header is conversion.before)
+        assert not file.exists()
+        if not storage.lied:
+            assert turn > 8
+            return
+
+
+def test_an_interrupt_without_room_is_undone(tmp_path: Path) -> None:
+    before = volume("luks2", tuple(range(8)))
+    storage, file = MemoryStorage(before), tmp_path / "backup"
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with luksmeta.open(storage, writable=True) as opened:
+        opened.progress = interrupt
+        conversion = convert.prepare(opened, "luks1")
+        for keep in (True, False):
+            with pytest.raises(KeyboardInterrupt):
+                conversion.apply(opened, file, keep=keep)
+            assert file.exists() == keep
+            file.unlink(missing_ok=True)
+    assert bytes(storage.data) == before
+
+
+class Forgetful(MemoryStorage):
+    """Says that it has written, and has not, what lies in ``lost``."""
+
+    lost = range(0)
+
+    def _write(self, offset: int, data: BytesLike) -> None:
+        if offset not in self.lost:
+            super()._write(offset, data)
+
+
+@on_versions
+def test_a_write_that_was_lost_is_noticed_while_there_is_a_backup(
+    version: Version, tmp_path: Path
+) -> None:
+    before, file = volume(version, tuple(range(8))), tmp_path / "backup"
+    storage = Forgetful(before)
+    with luksmeta.open(storage, writable=True) as opened:
+        conversion = convert.prepare(opened, OTHER[version])
+        at = conversion.header.metadata.keyslots[3].area.offset
+        storage.lost = range(at, at + 1)
+        with pytest.raises(StorageError, match="reads back otherwise than it was written"):
+            conversion.apply(opened, file)
+    assert opens(bytes(storage.data), (0, 1, 2, 4, 5, 6, 7))
+    assert bytes(storage.data) == before
+
+
+def test_a_detached_header_has_its_size_again_when_a_conversion_is_undone(tmp_path: Path) -> None:
+    before = bytearray(volume("luks1", tuple(range(8))))
+    before[104:108] = bytes(4)  # the data lies in another file
+    end = 4096 + 8 * (64 << 10)
+    storage = Forgetful(before[:end])
     with luksmeta.open(storage, writable=True) as opened:
         conversion = convert.prepare(opened, "luks2")
+        assert conversion.needs_backup
+        storage.lost = range(32 << 10, (32 << 10) + 1)
         with pytest.raises(StorageError):
+            conversion.apply(opened, tmp_path / "backup")
+    assert bytes(storage.data) == bytes(before[:end])
+
+
+def test_with_room_a_backup_is_made_where_one_is_named(tmp_path: Path) -> None:
+    before = volume("luks1", (0, 1))
+    storage = MemoryStorage(before)
+    with luksmeta.open(storage, writable=True) as opened:
+        convert.prepare(opened, "luks2").apply(opened, tmp_path / "backup", keep=True)
+    kept = (tmp_path / "backup").read_bytes()
+    assert kept == before[: len(kept)]
+    assert opens(bytes(storage.data), (0, 1))
+
+
+def test_the_backup_stays_when_nothing_can_be_undone(tmp_path: Path) -> None:
+    before = volume("luks1", tuple(range(8)))
+    storage, file = FailingStorage(before, writes=3), tmp_path / "my backup"
+    with luksmeta.open(storage, writable=True) as opened:
+        conversion = convert.prepare(opened, "luks2")
+        way_out = f"no space left.*bring it back with: luksmeta restore-header failing -i '{file}'"
+        with pytest.raises(StorageError, match=way_out):
             conversion.apply(opened, file)
     assert file.stat().st_mode & 0o777 == 0o400
     storage.writes_left = 1 << 20
@@ -314,10 +432,27 @@ def test_a_header_that_changed_since_it_was_looked_at_is_not_converted() -> None
     assert bytes(storage.data) == now
 
 
+@on_versions
+def test_a_header_that_changed_since_it_was_read_is_not_converted(version: Version) -> None:
+    storage = MemoryStorage(volume(version, (0, 1)))
+    with luksmeta.open(storage, writable=True) as opened:
+        with luksmeta.open(storage, writable=True) as another:
+            another.remove_keyslot(1)
+        with pytest.raises(StorageBusyError, match="another process has changed"):
+            convert.prepare(opened, OTHER[version])
+
+
 def test_luks1_without_room_for_luks2_is_refused_with_both_numbers() -> None:
     tight = CROWDED - 4096
     with pytest.raises(UnsupportedError, match=rf"starts at {tight:#x}.*end at {CROWDED:#x}"):
         prepared(volume("luks1", (0,), tight), "luks2")
+
+
+def test_a_keyslot_that_may_be_in_use_is_not_converted_away() -> None:
+    data = bytearray(volume("luks1", (0, 3), ROOMY))
+    data[208 + 3 * 48 + 3] ^= 1  # of its state, a bit
+    with pytest.raises(UnsupportedError, match="keyslot 3: state 0x00ac71f2, neither in use nor"):
+        prepared(bytes(data), "luks2")
 
 
 def test_what_the_luksmeta_tool_keeps_is_not_overwritten() -> None:

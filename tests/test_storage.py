@@ -251,3 +251,20 @@ def test_a_new_file_is_flushed_and_then_its_name(
     with new_file(tmp_path / "new") as file:
         file.resize(1)
     assert flushed == [False, True]
+
+
+def test_a_file_that_the_disk_has_no_room_for_keeps_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(descriptor: int, offset: int, size: int) -> None:
+        os.truncate(descriptor, offset + size // 2)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    monkeypatch.setattr(os, "posix_fallocate", half)
+    with FileStorage(path, writable=True) as storage:
+        with pytest.raises(StorageError, match="no space left"):
+            storage.reserve(1 << 20)
+        assert storage.size == 7
+    assert path.read_bytes() == b"content"

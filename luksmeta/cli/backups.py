@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 import click
 
 from luksmeta import backup
 from luksmeta.backup import Restoration
-from luksmeta.cli import comparison_page, interrupts, output, prompt
+from luksmeta.cli import comparison_page, interrupts, kept_headers, output, prompt
 from luksmeta.cli.options import (
     FileName,
     NewFileName,
@@ -22,6 +23,7 @@ from luksmeta.cli.unlocking import open_header_for
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.storage import FileStorage, MemoryStorage, Storage
 
+_SUFFIX: Final = ".before-restore"
 _BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes
 
 
@@ -71,15 +73,26 @@ def backup_header_command(
     metavar="FILE",
     help="The header backup; - is standard input.",
 )
+@kept_headers.backup_option(_SUFFIX, ", where restoring loses any of it")
+@click.option("--no-backup", is_flag=True, help="Keep nothing of what is there.")
 @json_option
 @dry_run_option
 def restore_header_command(
-    *, volume: VolumeOptions, input_file: str, as_json: bool, dry_run: bool
+    *,
+    volume: VolumeOptions,
+    input_file: str,
+    backup_file: str | None,
+    no_backup: bool,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Bring a header backup back, after a comparison.
 
-    Keyslots come back as they were, revoked passphrases too; those made since then are lost.
+    Keyslots come back as they were, revoked passphrases too; those made since then are lost. What
+    lies there is first copied to a new file, unless it is all zeroes or the same already.
     """
+    if no_backup and backup_file is not None:
+        raise click.UsageError("--backup and --no-backup exclude each other")
     with (
         _source(input_file) as source,
         FileStorage(volume.header_file, writable=not dry_run) as storage,
@@ -88,8 +101,12 @@ def restore_header_command(
         for note in restoration.notes:
             output.warning(f"{volume.header_file}: {note}")
         changes = _changes(restoration)
+        kept = None
+        if not no_backup and (restoration.loses or backup_file is not None):
+            kept = kept_headers.new_name(storage.name, backup_file, _SUFFIX)
         if dry_run:
-            _say_plan(restoration, changes, as_json=as_json)
+            steps = kept_headers.steps(restoration.change, storage, kept)
+            _say_plan(restoration, steps, changes, kept, as_json=as_json)
             return
         if prompt.is_interactive() and not volume.batch_mode:
             for line in changes:
@@ -98,7 +115,7 @@ def restore_header_command(
             f"{volume.header_file}: header and keyslots will be replaced by those of {input_file}",
             batch_mode=volume.batch_mode,
         )
-        restoration.apply(storage)
+        restoration.apply(storage, kept)
         metadata = restoration.header.metadata
         if as_json:
             output.say_json(
@@ -106,12 +123,15 @@ def restore_header_command(
                     "uuid": metadata.uuid,
                     "keyslots": sorted(metadata.keyslots),
                     "comparison": _described(restoration),
+                    "backup": kept,
                 }
             )
         else:
             output.say(f"{volume.header_file}: header of volume {metadata.uuid} restored")
             for line in changes:
                 output.say(f"  {line}")
+            if kept is not None:
+                output.say(f"  the header as it was is in {kept}")
 
 
 def _changes(restoration: Restoration) -> list[str]:
@@ -124,12 +144,19 @@ def _described(restoration: Restoration) -> dict[str, object] | None:
     return None if restoration.comparison is None else restoration.comparison.describe()
 
 
-def _say_plan(restoration: Restoration, changes: list[str], *, as_json: bool) -> None:
+def _say_plan(
+    restoration: Restoration,
+    steps: Sequence[kept_headers.Step],
+    changes: list[str],
+    kept: str | None,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        plan = output.steps_of([restoration.plan])
-        output.say_json({"plan": plan, "comparison": _described(restoration)})
+        comparison = _described(restoration)
+        output.say_json({"plan": steps, "comparison": comparison, "backup": kept})
         return
-    output.say_plans([restoration.plan], as_json=False)
+    output.say_steps(steps, as_json=False)
     for line in changes:
         output.say(line)
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import shlex
+from pathlib import Path
+from typing import Final
+
 import click
 
 from luksmeta import convert
-from luksmeta.cli import output, prompt
+from luksmeta.cli import interrupts, kept_headers, output, prompt
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change
 from luksmeta.convert import Conversion
+from luksmeta.errors import HeaderError, VersionError
 from luksmeta.formatting import Version
+from luksmeta.volume import Volume
+
+_SUFFIX: Final = ".before-convert"
 
 
 @click.command("convert")
@@ -21,36 +30,40 @@ from luksmeta.formatting import Version
     required=True,
     help="The version that the header is to have.",
 )
+@kept_headers.backup_option(_SUFFIX, ", also where none is needed")
 @json_option
 @dry_run_option
 def convert_command(
-    *, volume: VolumeOptions, wanted: Version, as_json: bool, dry_run: bool
+    *,
+    volume: VolumeOptions,
+    wanted: Version,
+    backup_file: str | None,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Give a volume a header of the other LUKS version. Data, keyslots and passphrases stay.
 
     The volume opens at every moment, whenever the conversion is cut off, and then has the old
-    header or the new one. Only where its keyslots leave no room to move is the header first backed
-    up beside it, as IMAGE.header-backup, which goes when all went well.
+    header or the new one. Only where its keyslots leave no room to move is the header first copied
+    to a new file, which brings it back should the machine fail, and goes when all went well; one
+    that is named with --backup stays.
     """
-    with open_to_change(volume, dry_run=dry_run) as opened:
+    with _opened(volume, dry_run=dry_run) as opened:
         conversion = convert.prepare(opened, wanted)
-        backup_file = _backup_file(volume, conversion)
-        for note in conversion.notes:
-            output.warning(f"{volume.header_file}: {note}")
-        if backup_file is not None:
-            output.warning(
-                f"{volume.header_file}: no room to move keyslots safely; a crash can cost them, "
-                f"and {backup_file} brings them back with restore-header"
-            )
+        kept = None
+        if conversion.needs_backup or backup_file is not None:
+            kept = kept_headers.new_name(volume.header_file, backup_file, _SUFFIX)
+        _warn(volume.header_file, conversion, kept)
         if dry_run:
-            output.say_plans((each.plan for each in conversion.changes), as_json=as_json)
+            _say_plan(opened, conversion, kept, as_json=as_json)
             return
         prompt.confirm(
             f"{volume.header_file}: its header will be converted to {wanted.upper()}",
             batch_mode=volume.batch_mode,
             refused=prompt.RemovalRefusedError,
         )
-        conversion.apply(opened, backup_file)
+        with interrupts.held() if conversion.needs_backup else contextlib.nullcontext():
+            conversion.apply(opened, kept, keep=backup_file is not None)
         keyslots = sorted(opened.metadata.keyslots)
         if as_json:
             lost = list(conversion.notes)
@@ -61,5 +74,32 @@ def convert_command(
             output.say(f"{volume.header_file}: converted to {wanted.upper()}")
 
 
-def _backup_file(volume: VolumeOptions, conversion: Conversion) -> str | None:
-    return f"{volume.header_file}.header-backup" if conversion.needs_backup else None
+def _opened(volume: VolumeOptions, *, dry_run: bool) -> Volume:
+    """The volume; of one that a conversion has left half done, the error says how to go on."""
+    try:
+        return open_to_change(volume, dry_run=dry_run)
+    except VersionError as error:
+        file = f"{volume.header_file}{_SUFFIX}"
+        if error.version != convert.NO_VERSION or not Path(file).exists():
+            raise
+        command = shlex.join(["luksmeta", "restore-header", volume.header_file, "-i", file])
+        raise HeaderError(f"{error}; bring it back with: {command}") from error
+
+
+def _warn(name: str, conversion: Conversion, kept: str | None) -> None:
+    for note in conversion.notes:
+        output.warning(f"{name}: {note}")
+    if conversion.needs_backup:
+        command = shlex.join(["luksmeta", "restore-header", name, "-i", str(kept)])
+        output.warning(
+            f"{name}: no room to move keyslots safely; should the machine fail meanwhile, bring "
+            f"them back with: {command}"
+        )
+
+
+def _say_plan(opened: Volume, conversion: Conversion, kept: str | None, *, as_json: bool) -> None:
+    steps = kept_headers.steps(conversion.change, opened.header_storage, kept)
+    if as_json:
+        output.say_json({"plan": steps, "backup": kept})
+    else:
+        output.say_steps(steps, as_json=False)

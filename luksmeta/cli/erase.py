@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -10,7 +10,7 @@ from luksmeta import requirements
 from luksmeta.cli import output, prompt
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change
-from luksmeta.model import Keyslot, Metadata
+from luksmeta.model import Keyslot, Metadata, OddKeyslot
 from luksmeta.volume import Volume
 
 
@@ -27,13 +27,14 @@ from luksmeta.volume import Volume
 def erase_command(*, volume: VolumeOptions, everything: bool, as_json: bool, dry_run: bool) -> None:
     """Remove every keyslot that opens the volume. Only a header backup brings the data back.
 
-    The header itself stays, its tokens, and unbound keyslots, which open no data; --all takes
-    these as well.
+    The header itself stays, its tokens, and unbound keyslots, which open no data; also keyslots of
+    LUKS1 that are neither in use nor free. --all takes these as well.
     """
     allow = requirements.allow_anything if everything else requirements.allow_removal
     with open_to_change(volume, dry_run=dry_run, allow=allow) as opened:
         before = opened.metadata
-        erased = sorted(before.keyslots if everything else before.bound_keyslots)
+        odd = opened.header.odd_keyslots
+        erased = sorted({*before.keyslots, *odd} if everything else before.bound_keyslots)
         if not dry_run:
             what = f"{_counted(erased)} and the header" if everything else _counted(erased)
             prompt.confirm(
@@ -45,11 +46,18 @@ def erase_command(*, volume: VolumeOptions, everything: bool, as_json: bool, dry
         if dry_run:
             output.say_plans(opened.written, as_json=as_json)
         else:
-            _report(opened, erased, everything=everything, as_json=as_json)
+            _report(opened, erased, odd, everything=everything, as_json=as_json)
 
 
-def _report(opened: Volume, erased: Sequence[int], *, everything: bool, as_json: bool) -> None:
-    left = {} if everything else opened.metadata.keyslots
+def _report(
+    opened: Volume,
+    erased: Sequence[int],
+    odd: Mapping[int, OddKeyslot],
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    left = {} if everything else {**opened.metadata.keyslots, **odd}
     tokens = {} if everything else opened.metadata.tokens
     if as_json:
         output.say_json(
@@ -64,16 +72,20 @@ def _report(opened: Volume, erased: Sequence[int], *, everything: bool, as_json:
     what = f"{_counted(erased)} and the header" if everything else _counted(erased)
     output.say(f"{opened.header_storage.name}: {what} erased")
     if not everything:
-        _say_what_stays(opened.metadata)
+        _say_what_stays(opened.metadata, odd)
 
 
 def _counted(keyslots: Sequence[int]) -> str:
     return f"{len(keyslots)} keyslot" + ("" if len(keyslots) == 1 else "s")
 
 
-def _say_what_stays(metadata: Metadata) -> None:
-    for keyslot_id, keyslot in sorted(metadata.keyslots.items()):
-        kind = "unbound" if isinstance(keyslot, Keyslot) else keyslot.type
+def _say_what_stays(metadata: Metadata, odd: Mapping[int, OddKeyslot]) -> None:
+    kinds = {
+        keyslot_id: "unbound" if isinstance(keyslot, Keyslot) else keyslot.type
+        for keyslot_id, keyslot in metadata.keyslots.items()
+    }
+    kinds.update({keyslot_id: f"{each}; --all takes it" for keyslot_id, each in odd.items()})
+    for keyslot_id, kind in sorted(kinds.items()):
         output.say(f"  keyslot {keyslot_id} ({kind}) stays")
     for token_id, token in sorted(metadata.tokens.items()):
         output.say(f"  token {token_id} ({token.type}) stays")

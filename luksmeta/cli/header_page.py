@@ -54,6 +54,9 @@ def render(header: Header, name: str, device_size: int) -> str:
     for keyslot_id, keyslot in sorted(metadata.keyslots.items()):
         title = f"Keyslot {keyslot_id}  {_keyslot_title(metadata, keyslot_id, keyslot)}"
         sections.append((title, _keyslot(metadata, keyslot_id, keyslot)))
+    for keyslot_id, odd in header.odd_keyslots.items():
+        area = f"{odd.area} ({format_size(odd.area.size)})"
+        sections.append((f"Keyslot {keyslot_id}  {odd}", iter([("Area", area)])))
     for digest_id, digest in sorted(metadata.digests.items()):
         sections.append((f"Digest {digest_id}  {digest.type}", _digest(digest)))
     for token_id, token in sorted(metadata.tokens.items()):

@@ -24,6 +24,9 @@ _CURSOR_SHOWN: Final = "\x1b[?25h\n"  # ECMA-48 as every terminal knows it: spin
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _SIGNALS: Final = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _incomplete: set[str] = set()
+_is_free = threading.Event()  # not within held()
+_is_free.set()
+_late: list[int] = []
 
 
 class Ended(KeyboardInterrupt):
@@ -83,6 +86,22 @@ def making(*names: str) -> contextlib.AbstractContextManager[None]:
     return incomplete(*(name for name in names if not Path(name).exists()))
 
 
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Signals wait for the end of the block, which must not be cut off, however long it takes."""
+    _is_free.clear()
+    try:
+        yield
+    finally:
+        _is_free.set()
+        late = _late.copy()
+        _late.clear()
+    for number in late:
+        handler = signal.getsignal(number)
+        if callable(handler):
+            handler(number, None)
+
+
 class _Watch:
     """The thread that sees signals which the main thread does not come to see."""
 
@@ -96,7 +115,9 @@ class _Watch:
 
     def answer(self, number: int, _frame: FrameType | None) -> None:
         """The signal handler. Once is enough: a second one would cut the cleaning up short."""
-        if not self._answered.is_set():
+        if not _is_free.is_set():
+            _late.append(number)
+        elif not self._answered.is_set():
             self._answered.set()
             raise Ended(number)
 
@@ -112,6 +133,7 @@ class _Watch:
         while received := os.read(self._reader, 1):
             if received[0] not in _SIGNALS:
                 continue
+            _is_free.wait()
             if not awaited.wait(PATIENCE_SECONDS):
                 _end_process(received[0])
             awaited = self._over  # who asks again wants to see the end

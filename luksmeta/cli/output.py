@@ -28,6 +28,7 @@ from luksmeta.errors import (
     StorageError,
     StoragePermissionError,
     TokenError,
+    VersionError,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ _HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
         "",
         "if the header lies in another file, name it with --header; repair --dry-run looks for "
         "remains",
+    ),
+    (
+        VersionError,
+        "cut off",
+        "restore-header brings it back from the file that convert made: IMAGE.before-convert, or "
+        "what --backup named",
     ),
     (ChecksumError, "", "restore-header can bring back a header backup"),
     (HeaderError, "more)", "repair --dry-run lists them all"),

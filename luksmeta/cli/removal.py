@@ -84,6 +84,9 @@ def kill_slot_command(
             raise KeyslotNotFoundError(
                 f"keyslot {keyslot}: ids go from 0 to {opened.header.keyslot_ids.stop - 1} here"
             )
+        if keyslot in opened.header.odd_keyslots:
+            odd = opened.header.odd_keyslots[keyslot]
+            raise KeyslotError(f"keyslot {keyslot}: {odd}; erase --all takes it, with all others")
         opened.metadata.keyslot(keyslot)
         _prove_other_way_in(stack, opened, [keyslot], volume, key)
         _remove(opened, keyslot, volume, as_json=as_json, dry_run=dry_run)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import click
 
-from luksmeta.cli import output, progress, prompt
+from luksmeta.cli import kept_headers, output, progress, prompt
 from luksmeta.cli.key_options import KeyFileOptions, key_file_options
 from luksmeta.cli.options import (
-    NewFileName,
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
-from luksmeta.errors import HeaderError, NotLuksError, StorageBusyError
+from luksmeta.errors import HeaderError, NotLuksError
 from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import Metadata
@@ -34,20 +31,10 @@ _SHOWN_MAX: Final = 48  # characters of a value in the table
 _SUFFIX: Final = ".before-repair"
 
 
-class BackupNameError(click.UsageError):
-    """There is no good place beside the image for a copy of its header."""
-
-
 @click.command("repair")
 @volume_options
 @key_file_options
-@click.option(
-    "--backup",
-    "backup_file",
-    type=NewFileName(),
-    metavar="FILE",
-    help="A new file for the header as it is; without it IMAGE.before-repair.",
-)
+@kept_headers.backup_option(_SUFFIX)
 @json_option
 @dry_run_option
 def repair_command(
@@ -68,9 +55,10 @@ def repair_command(
     """
     with FileStorage(volume.header_file) as storage:
         repair = _prepared(storage, key, as_json=as_json, dry_run=dry_run)
+        steps: Sequence[kept_headers.Step] = []
         if repair.plans:
-            backup_file = _new_name(storage, backup_file)
-        steps = _steps(repair, storage, backup_file)
+            backup_file = kept_headers.new_name(storage.name, backup_file, _SUFFIX)
+            steps = kept_headers.steps(repair.change, storage, backup_file)
     document = _document(repair, backup_file)
     if not repair.plans:
         _say_nothing_to_do(volume.header_file, repair, document, as_json=as_json, dry_run=dry_run)
@@ -239,40 +227,3 @@ def _shown(value: object) -> str:
 def _is_written_over(repair: Repair, signature: Signature) -> bool:
     writes = (step for plan in repair.plans for step in plan.steps if isinstance(step, Write))
     return any(each.extent.offset <= signature.offset < each.extent.end for each in writes)
-
-
-# --- the copy of the header --------------------------------------------------------------------
-
-
-def _steps(
-    repair: Repair, storage: Storage, backup_file: str | None
-) -> list[Mapping[str, int | str]]:
-    """The write plan, the new file first."""
-    if backup_file is None:
-        return []
-    backup = repair.backup_plan(storage)
-    steps: list[Mapping[str, int | str]] = [
-        {"change": backup.what, **step, "what": f"{step['what']}, in a new file {backup_file}"}
-        for step in backup.describe()
-    ]
-    steps += [{"change": plan.what, **step} for plan in repair.plans for step in plan.describe()]
-    return steps
-
-
-def _new_name(storage: FileStorage, wanted: str | None) -> str:
-    """The name of the new file: the one that is wanted, or one beside the header's own file.
-
-    StorageBusyError for a name that is taken; BackupNameError for a device, which has no place
-    beside it.
-    """
-    if wanted is not None and os.path.lexists(wanted):
-        raise StorageBusyError(f"{wanted}: file exists")
-    if wanted is not None:
-        return wanted
-    if not storage.is_regular:
-        raise BackupNameError(f"{storage.name} is a device: name a file with --backup")
-    names = itertools.chain(
-        [f"{storage.name}{_SUFFIX}"],
-        (f"{storage.name}{_SUFFIX}-{number}" for number in itertools.count(2)),
-    )
-    return next(name for name in names if not os.path.lexists(name))

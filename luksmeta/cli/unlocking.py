@@ -17,7 +17,7 @@ from luksmeta.secret import SecretBytes
 from luksmeta.trust.opening import open as open_volume
 from luksmeta.trust.opening import open_header
 from luksmeta.unlocked_volume import UnlockedVolume
-from luksmeta.volume import Volume
+from luksmeta.volume import Volume, is_same_file
 
 _Result = TypeVar("_Result")
 
@@ -44,7 +44,7 @@ def open_header_for(volume: VolumeOptions, *, policy: str | None = None) -> Volu
     if policy is None:
         opened = open_volume(volume.header_file)
     else:
-        is_detached = volume.header is not None
+        is_detached = not is_same_file(volume.header_file, volume.image)
         opened = open_header(volume.header_file, policy, is_detached=is_detached)
     return _looked_at(opened, volume.header_file)
 

@@ -40,6 +40,7 @@ from luksmeta.model import (
     HeaderCopy,
     Keyslot,
     Metadata,
+    OddKeyslot,
     Pbkdf2Digest,
     RawArea,
 )
@@ -145,9 +146,18 @@ class Luks1Header:
 
     @property
     def taken_keyslots(self) -> frozenset[int]:
-        """Those that are in use, and those whose state is neither: a key may still be in there."""
-        entries = enumerate(self.record.keyslot_records())
-        return frozenset(number for number, entry in entries if entry.active != INACTIVE)
+        """Those that are in use, and those of which it is not known."""
+        return frozenset({*self.metadata.keyslots, *self.odd_keyslots})
+
+    @property
+    def odd_keyslots(self) -> Mapping[int, OddKeyslot]:
+        """Those whose state is neither active nor inactive."""
+        areas = Table.of(self.record).areas
+        return {
+            number: OddKeyslot(entry.active, areas[number])
+            for number, entry in enumerate(self.record.keyslot_records())
+            if entry.active not in (ACTIVE, INACTIVE)
+        }
 
     @property
     def token_ids(self) -> range:

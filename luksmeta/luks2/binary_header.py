@@ -118,7 +118,8 @@ class Placed:
 def _known_version(placed: Placed) -> Iterator[Finding]:
     version = placed.record.version
     if version != VERSION:
-        yield "version", f"LUKS version {version}, known are 1 and 2"
+        why = "" if version else ", and 0 is left by a conversion that was cut off"
+        yield "version", f"LUKS version {version}, known are 1 and 2{why}"
 
 
 def _own_place(placed: Placed) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metada
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -44,7 +44,15 @@ from luksmeta.luks2.limits import (
     KEYSLOTS_MAX,
     TOKENS_MAX,
 )
-from luksmeta.model import STRIPES, CopyCondition, CopyState, HeaderCopy, JsonObject, Metadata
+from luksmeta.model import (
+    STRIPES,
+    CopyCondition,
+    CopyState,
+    HeaderCopy,
+    JsonObject,
+    Metadata,
+    OddKeyslot,
+)
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write
 
@@ -140,6 +148,11 @@ class Luks2Header:
     def taken_keyslots(self) -> frozenset[int]:
         """Those that are there."""
         return frozenset(self.metadata.keyslots)
+
+    @property
+    def odd_keyslots(self) -> Mapping[int, OddKeyslot]:
+        """None: a keyslot is there or not."""
+        return {}
 
     @property
     def token_ids(self) -> range:

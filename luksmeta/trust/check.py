@@ -13,6 +13,7 @@ from luksmeta.trust.header_rules import READABLE
 from luksmeta.trust.policy import Policy, Source, finding
 from luksmeta.trust.rule import PolicyFinding, Subject
 from luksmeta.trust.snapshot import HeaderSnapshot
+from luksmeta.volume import is_same_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ def check(
     try:
         with locked(storage, exclusive=False):
             snapshot = HeaderSnapshot(storage)
-            return judge(snapshot, loaded, is_detached=header is not None, deep=deep)
+            is_detached = header is not None and not is_same_file(header, target)
+            return judge(snapshot, loaded, is_detached=is_detached, deep=deep)
     finally:
         if storage is not place:
             storage.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -70,7 +71,8 @@ def check_all(
             yield from work([image])
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    ignored = (signal.SIGINT, signal.SIG_IGN)  # in a worker: this process ends them
+    with ProcessPoolExecutor(workers, context, signal.signal, ignored) as pool:
         try:
             yield from _in_order(partial(pool.submit, work), chain(first, images), workers)
         finally:
@@ -133,15 +135,16 @@ def _files_below(folder: str) -> Iterator[str]:
 
 
 def _expand_remote(url: str) -> Iterator[str]:
-    filesystem, path = _extra("fsspec", url).core.url_to_fs(url)
-    if glob.has_magic(path):
-        found = filesystem.glob(path)
-    elif filesystem.isdir(path):
-        found = filesystem.find(path)
-    else:
-        yield url
-        return
-    yield from (filesystem.unstrip_protocol(each) for each in sorted(found))
+    fsspec = _extra("fsspec", url)
+    try:
+        filesystem, path = fsspec.core.url_to_fs(url)
+        if glob.has_magic(path):
+            found = filesystem.glob(path)
+        else:
+            found = filesystem.find(path) if filesystem.isdir(path) else [path]
+        yield from sorted(map(filesystem.unstrip_protocol, found))
+    except Exception:  # noqa: BLE001  # every kind of remote storage has errors of its own
+        yield url  # the check of it says what is wrong
 
 
 def _on_cluster(address: str, work: _Work, images: Iterator[str]) -> Iterator[Row]:

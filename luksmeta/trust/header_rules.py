@@ -209,7 +209,9 @@ def _subsystem(subject: Subject, expected: str) -> Iterator[Finding]:
 
 def _seqid(subject: Subject, allowed: Range) -> Iterator[Finding]:
     header = subject.luks2
-    if header is not None and header.seqid not in allowed:
+    if header is None:
+        yield "seqid", f"header: LUKS1 has no seqid, allowed are {allowed}"
+    elif header.seqid not in allowed:
         yield "seqid", f"header: seqid is {header.seqid}, allowed are {allowed}"
 
 

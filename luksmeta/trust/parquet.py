@@ -33,12 +33,20 @@ def through(rows: Iterable[Row], file: IO[bytes]) -> Iterator[Row]:
 
 def _record(row: Row) -> dict[str, object]:
     return {
-        **{name: getattr(row, name) for name in _TEXTS},
-        "findings": [each.describe() for each in row.findings],
+        **{name: _storable(getattr(row, name)) for name in _TEXTS},
+        "findings": [
+            {name: _storable(text) for name, text in each.describe().items()}
+            for each in row.findings
+        ],
         "holds": row.holds,
         "errors": row.errors,
         "warnings": len(row.findings) - row.errors,
     }
+
+
+def _storable(text: str | None) -> str | None:
+    """Text from a disk, perhaps no UTF-8 there: what Parquet cannot hold becomes an escape."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _schema(pyarrow: Any) -> Any:  # noqa: ANN401  # a module without types

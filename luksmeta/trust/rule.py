@@ -38,6 +38,11 @@ class Subject:
         object.__setattr__(self, "metadata", self.header.metadata)
 
     @property
+    def is_apart(self) -> bool:
+        """Whether the data lies elsewhere: nothing lies behind the header, in a header file."""
+        return self.is_detached or self.storage.size <= self.header.backup_size
+
+    @property
     def luks2(self) -> Luks2Header | None:
         """The header, where it is one of LUKS2."""
         return self.header if isinstance(self.header, Luks2Header) else None

@@ -5,6 +5,7 @@ Source: Static Analysis Results Interchange Format 2.1.0 (OASIS standard), secti
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -73,6 +74,6 @@ def _location(image: str) -> dict[str, object]:
 
 def _uri(image: str) -> str:
     if "://" in image:
-        return quote(image, safe=":/?&=#%@+~")
+        return quote(os.fsencode(image), safe=":/?&=#%@+~")
     path = Path(image)
-    return path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    return path.as_uri() if path.is_absolute() else quote(os.fsencode(path.as_posix()))

@@ -96,7 +96,7 @@ def _flags(subject: Subject, allowed: Names) -> Iterator[Finding]:
 def _begin(subject: Subject, word: str) -> Iterator[Finding]:
     first = subject.metadata.data_segments[0]
     offset, end = subject.metadata.data_offset, subject.metadata.keyslots_area.end
-    if subject.is_detached and offset == 0:
+    if offset == 0 and subject.is_apart:
         return
     if offset < end:
         text = f"segment {first}: begins at {offset:#x}, the header ends at {end:#x}"

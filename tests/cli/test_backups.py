@@ -13,6 +13,7 @@ from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.cli.runner import CHEAP, done, key_file, luksmeta, opens, refused
 from tests.interop.peers import cryptsetup
+from tests.loop import loop_device
 
 on_versions = pytest.mark.parametrize("version", VERSIONS)
 
@@ -181,3 +182,88 @@ def test_restore_refuses_what_does_not_fit_and_writes_nothing(backup: Path) -> N
     refused(luksmeta("restore-header", image, "-i", backup, "-q"), 4, str(backup))
     assert [other.read_bytes(), image.read_bytes()] == before
     assert small.read_bytes() == bytes(1000)
+
+
+# What is replaced
+
+
+@on_versions
+def test_restore_keeps_the_header_that_it_replaces(version: Version, backup: Path) -> None:
+    """The other one has another key: nothing of the present one would be left."""
+    image = builders.file(backup.parent / "volume.img", version, FIRST)
+    backup.write_bytes(_another(version))
+    before = image.read_bytes()
+    answer = luksmeta("restore-header", image, "-i", backup, "-q")
+    kept = Path(f"{image}.before-restore")
+    assert answer.status == 0
+    assert answer.out.endswith(f"  the header as it was is in {kept}\n")
+    assert kept.read_bytes() == before[: kept.stat().st_size]
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o400
+    assert not opens(image, FIRST)
+    answer = luksmeta("restore-header", image, "-i", kept, "-q", "--json")
+    assert answer.json["backup"] == f"{kept}-2"
+    assert image.read_bytes() == before
+
+
+def _another(version: Version) -> bytes:
+    """The same geometry, another volume."""
+    data = bytearray(builders.image(version, (SECOND,)))
+    if version == "luks1":
+        data[112:132] = bytes(20)
+        return bytes(data)
+    document = builders.document_of(bytes(data))
+    document["digests"]["0"]["digest"] = "A" * 43 + "="
+    return builders.with_document(bytes(data), document)
+
+
+def test_a_dry_restore_names_the_copy_that_would_be_kept(backup: Path) -> None:
+    image = builders.file(backup.parent / "volume.img", "luks2", FIRST)
+    backup.write_bytes(_another("luks2"))
+    before = image.read_bytes()
+    line = ("restore-header", image, "-i", backup, "--dry-run")
+    kept = f"{image}.before-restore"
+    assert f"as they are, in a new file {kept}\n" in luksmeta(*line).out
+    document = luksmeta(*line, "--json").json
+    assert (document["backup"], document["plan"][0]["step"]) == (kept, "copy")
+    document = luksmeta(*line, "--json", "--no-backup").json
+    assert (document["backup"], document["plan"][0]["step"]) == (None, "reserve")
+    named = backup.with_name("named")
+    assert luksmeta(*line, "--json", "--backup", named).json["backup"] == str(named)
+    named.write_bytes(b"precious")
+    for options in ((), ("-q",)):
+        refused(luksmeta(*line[:4], "--dry-run", "--backup", named, *options), 5, "exists")
+    answer = luksmeta(*line[:4], "-q", "--backup", named, "--no-backup")
+    refused(answer, 1, "exclude each other")
+    assert image.read_bytes() == before
+    assert {path.name for path in image.parent.iterdir()} == {"volume.img", "backup", "named"}
+
+
+def test_restore_keeps_nothing_where_nothing_is_lost(backup: Path) -> None:
+    image = builders.file(backup.parent / "volume.img", "luks2")
+    done(luksmeta("backup-header", image, "-o", backup))
+    size = backup.stat().st_size
+    for there in (backup.read_bytes(), bytes(size)):
+        image.write_bytes(there + bytes(1 << 16))
+        answer = luksmeta("restore-header", image, "-i", backup, "-q", "--json")
+        assert (answer.status, answer.json["backup"]) == (0, None)
+    image.write_bytes(bytes(size - 1) + b"x" + bytes(1 << 16))
+    answer = luksmeta("restore-header", image, "-i", backup, "-q", "--json")
+    kept = Path(answer.json["backup"])
+    assert kept.read_bytes() == bytes(size - 1) + b"x"
+    kept.unlink()
+    answer = luksmeta("restore-header", image, "-i", backup, "-q", "--backup", kept)
+    assert kept.read_bytes() == backup.read_bytes()  # named, so it is made
+
+
+def test_beside_a_device_there_is_no_place_for_the_copy(backup: Path) -> None:
+    backup.write_bytes(_another("luks2"))
+    with loop_device(builders.file(backup.parent / "volume.img", "luks2")) as device:
+        line = ("restore-header", device, "-i", backup)
+        for option in ("-q", "--dry-run"):
+            answer = luksmeta(*line, option)
+            assert answer.status == 1
+            assert f"{device} is a device: name a file with --backup" in answer.err
+        kept = backup.with_name("kept")
+        assert luksmeta(*line, "-q", "--backup", kept).status == 0
+        assert luksmeta(*line[:3], kept, "-q", "--no-backup").status == 0
+        assert opens(device, FIRST)

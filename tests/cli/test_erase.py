@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from luksmeta.formatting import Version
+from luksmeta.luks1.partition_header import ACTIVE
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS
 from tests.cli.runner import done, key_file, luksmeta, opens, refused
@@ -84,3 +85,50 @@ def test_erase_all_takes_unbound_keyslots_and_tokens(corpus: Corpus, tmp_path: P
     answer = done(luksmeta("erase", image, "--all", "-q"))
     assert "stays" not in answer.out
     assert not cryptsetup.is_luks(image)
+
+
+def odd(folder: Path) -> Path:
+    """A LUKS1 volume with a flipped bit in the state of keyslot 1."""
+    image = builders.file(folder / "volume.img", "luks1", FIRST, SECOND)
+    with image.open("r+b") as file:
+        file.seek(208 + 48)
+        file.write((ACTIVE ^ 1).to_bytes(4, "big"))
+    return image
+
+
+def test_a_keyslot_that_may_be_in_use_is_named_among_what_stays(tmp_path: Path) -> None:
+    image = odd(tmp_path)
+    out = done(luksmeta("erase", image, "-q")).out
+    assert out.startswith(f"{image}: 1 keyslot erased\n  keyslot 1 (state 0x00ac71f2, neither in ")
+    assert luksmeta("erase", image, "-q", "--json").json["left"] == [1]
+    refused(luksmeta("kill-slot", image, "1", "-q"), 1, "keyslot 1: state 0x00ac71f2", "--all")
+    start = luksmeta("dump", image, "--json").json["odd_keyslots"]["1"]["area"]["offset"]
+    area = image.read_bytes()[start : start + 4096]
+    assert area == builders.image("luks1", (FIRST, SECOND))[start : start + 4096]
+    document = done(luksmeta("erase", image, "-q", "--all", "--json")).json
+    assert (document["erased"], document["left"]) == ([1], [])
+    assert area not in image.read_bytes()
+
+
+def test_erase_all_says_that_it_takes_keyslots_that_may_be_in_use(tmp_path: Path) -> None:
+    image = odd(tmp_path)
+    refused(luksmeta("erase", image, "--all"), 1, "2 keyslots and the header", "-q")
+
+
+def test_dump_shows_a_keyslot_that_may_be_in_use(tmp_path: Path) -> None:
+    image = odd(tmp_path)
+    page = done(luksmeta("dump", image)).out
+    assert (
+        "\nKeyslot 1  state 0x00ac71f2, neither in use nor free\n  Area            0x21000..0x"
+        in page
+    )
+    assert "Free keyslots   2-7\n" in page
+    document = done(luksmeta("dump", image, "--json")).json
+    assert list(document["keyslots"]) == ["0"]
+    assert document["odd_keyslots"] == {
+        "1": {
+            "state": ACTIVE ^ 1,
+            "problem": "state 0x00ac71f2, neither in use nor free",
+            "area": {"offset": 0x21000, "size": 32 * 4000},
+        }
+    }

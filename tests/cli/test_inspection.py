@@ -101,7 +101,7 @@ def test_the_json_has_the_same_keys_for_both_versions(name: str, corpus: Corpus)
     common = {
         "format", "version", "uuid", "label", "subsystem", "cipher", "key_size", "sector_size",
         "data_offset", "header_copies", "served_by", "served_because", "keyslots_area",
-        "keyslots", "segments", "digests", "tokens", "flags", "requirements",
+        "keyslots", "odd_keyslots", "segments", "digests", "tokens", "flags", "requirements",
     }  # fmt: skip
     of_luks2 = {"seqid", "header_size", "checksum_algorithm", "metadata"}
     assert set(document) == (common | of_luks2 if version == 2 else common)

@@ -276,13 +276,15 @@ def convert_header(version: Version) -> Iterator[Recipe]:
         after=(FIRST, SECOND),
     )
     yield base
+    first = {"luks1": "partition header behind its version", "luks2": "secondary header"}[other]
+    switch = f"switch to {other.upper()}: {first}"
     yield replace(
         base,
         case="without room",
         image=_convertible(version, (FIRST,) * 8, 8),
         before=(FIRST,),
         after=(FIRST,),
-        may_close=(f"convert to {other.upper()}",),
+        may_close=(f"move all areas to where {other.upper()} has them", switch),
     )
 
 

@@ -21,12 +21,10 @@ from tests.builders import FIRST, KDF, VOLUME_KEY, key_behind
 from tests.corpus import PROJECT
 from tests.crash.judge import Judge
 from tests.interop.peers import cryptsetup
-from tests.interop.peers.process import PeerError, Tool
-from tests.requirement import missing
+from tests.loop import loop_device
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no flock")
 
-_LOSETUP = Tool("losetup", "mount")
 _ROOM = 26  # LUKS2 areas: three for each of eight processes, one to change, one to begin with
 _PAUSE_SECONDS = 0.005  # between two looks: the racers need the machine
 
@@ -48,16 +46,8 @@ def _volume(path: Path) -> Path:
 @pytest.fixture(name="device")
 def _device(tmp_path: Path) -> Iterator[Path]:
     """The same volume on a loop device."""
-    _LOSETUP.require()
-    file = _volume(tmp_path / "volume")
-    try:
-        device = _LOSETUP.run("--find", "--show", file).decode().strip()
-    except PeerError as error:
-        missing(f"no loop device can be made here: {error}")
-    try:
-        yield Path(device)
-    finally:
-        _LOSETUP.run("--detach", device)
+    with loop_device(_volume(tmp_path / "volume")) as device:
+        yield device
 
 
 def _race(path: Path, programs: Sequence[str], operations: int, keyslots: int) -> None:

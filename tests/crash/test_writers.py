@@ -25,7 +25,7 @@ _WRITING += ("pwrite", "pwritev", "reserve", "resize", "sendfile", "splice", "tr
 _WRITING += ("write_bytes", "write_text", "writelines", "writev")
 _OPENING = ("open", "fdopen", "TemporaryFile", "NamedTemporaryFile", "copyfile")
 _NO_WRITES = (
-    "area_sizes.resize",  # makes a plan
+    "resizing.resize",  # makes a plan
     "self._write",  # of the one that does what it may
 )
 MAY = {  # what writes, and what to
@@ -35,8 +35,7 @@ MAY = {  # what writes, and what to
     "segment_stream": "the data of an unlocked volume",
     "copying": "the same, through the stream",
     "new_volume": "cuts a file back that formatting has extended, after an error",
-    "backup": "a new file",
-    "repair": "a new file, the backup of the damaged header",
+    "prepared_change": "a new file, the copy of a header",
     "trust.snapshot": "data behind the header, for a writer above it",
     "cli.settings": "a new file for the volume key",
     "cli.tokens": "a new file for a token",

@@ -52,7 +52,7 @@ def diagnosing(storage: Storage) -> object:
 def repairing(storage: Storage) -> object:
     """What a repair would write."""
     found = repair.prepare(storage)
-    return found.fields, [plan.describe() for plan in found.plans], found.backup_plan(storage)
+    return found.fields, [plan.describe() for plan in found.plans], found.change.copy_plan(storage)
 
 
 # --- a header that was read ----------------------------------------------------------------------

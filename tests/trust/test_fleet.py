@@ -12,11 +12,11 @@ import pytest
 
 import luksmeta
 from luksmeta import check_all
-from luksmeta.trust import fleet, parquet
+from luksmeta.trust import fleet, parquet, sarif
 from luksmeta.trust.rows import Row
 from tests import builders
 from tests.trust.attacks import ATTACKS
-from tests.trust.images import good_image
+from tests.trust.images import document_of, good_image, with_copies, with_document
 
 HEADER = 32 << 10  # bytes: both copies
 
@@ -113,6 +113,8 @@ def test_urls_are_read_through_fsspec(folder: Path) -> None:
     (missing,) = check_all([f"file://{folder}/missing"])
     assert not missing.holds
     assert "FileNotFoundError" in (missing.error or "")
+    (unknown,) = check_all(["nosuch://bucket/*"])
+    assert (unknown.status, "nosuch" in (unknown.error or "")) == (4, True)
 
 
 def test_a_remote_object_is_not_read_whole() -> None:
@@ -170,6 +172,23 @@ def test_rows_come_back_from_parquet(folder: Path) -> None:
         (2, 0),
         (0, 0),
     ]
+
+
+def test_whatever_a_header_says_it_can_be_stored(tmp_path: Path) -> None:
+    from pyarrow.parquet import read_table
+
+    document = document_of(good_image())
+    document["segments"]["0"]["\udcff"] = document["segments"]["0"]["encryption"] = "\udcfe"
+    named = bytearray(with_document(good_image(), document))
+    image = tmp_path / "\udcff.img"
+    image.write_bytes(with_copies(bytes(named), lambda copy: copy.__setitem__(24, 0xFF)))
+    path = tmp_path / "rows.parquet"
+    with path.open("wb") as file:
+        (row,) = parquet.through(check_all([image]), file)
+    assert {each.rule for each in row.findings} == {"header-members", "segment-cipher"}
+    (record,) = read_table(path).to_pylist()
+    assert (record["label"], row.label) == ("\\udcff", "\udcff")
+    assert sarif.log([row], "1")
 
 
 def test_no_rows_are_a_parquet_file_of_none(tmp_path: Path) -> None:

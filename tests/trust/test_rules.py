@@ -11,6 +11,7 @@ import pytest
 import luksmeta
 from luksmeta import MemoryStorage, Policy, check
 from luksmeta.errors import Severity
+from luksmeta.formatting import Version
 from luksmeta.trust.rules import BY_KEY, BY_NAME, RULES
 from tests import builders
 from tests.trust.attacks import ATTACKS
@@ -127,7 +128,32 @@ def test_a_segment_at_0_is_right_where_the_header_is_apart() -> None:
     document["segments"]["0"]["offset"] = "0"
     header = MemoryStorage(with_document(good_image(), document))
     assert not check(header, "strict").holds
+    assert not check(header, "strict", header=header).holds
     assert check(MemoryStorage(4096), "strict", header=header).findings == ()
+
+
+@pytest.mark.parametrize("version", builders.VERSIONS)
+def test_a_header_file_is_one_that_ends_with_the_header(version: Version) -> None:
+    header = MemoryStorage()
+    with luksmeta.format(
+        MemoryStorage(1 << 20),
+        b"x",
+        type=version,
+        header=header,
+        pbkdf=builders.KDF,
+        digest_iterations=1000,
+    ) as volume:
+        assert volume.metadata.data_offset == 0
+    assert check(header).findings == ()
+    header.resize(header.size + 4096)
+    assert [each.rule for each in check(header).findings] == ["segment-begin"]
+
+
+def test_an_old_header_of_luks1_is_not_young_enough_for_want_of_a_seqid() -> None:
+    policy = Policy.load("default").expecting(min_seqid=3)
+    assert [each.rule for each in check(builders.memory("luks1"), policy).errors] == [
+        "header-seqid"
+    ]
 
 
 def test_a_header_of_another_size_keeps_the_policy() -> None:

@@ -7,7 +7,7 @@ from itertools import chain, combinations, pairwise
 import pytest
 
 from luksmeta import KeyslotsAreaFullError
-from luksmeta.area_moves import (
+from luksmeta.area_routes import (
     luks1_offsets,
     luks1_places,
     luks2_places,

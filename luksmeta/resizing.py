@@ -15,8 +15,9 @@ from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.header import first_gap
 from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import AnyKeyslot, Header, Keyslot, Metadata
+from luksmeta.moving import make_room, moved_all, wiped
 from luksmeta.storage import Storage
-from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, Write, WritePlan
+from luksmeta.write_plan import Fill, WritePlan
 
 
 def check_metadata_size(size: int) -> None:
@@ -86,55 +87,53 @@ def _changes(header: Header, storage: Storage, area: Extent) -> list[HeaderChang
 
     A damaged header copy is made good before anything moves.
     """
-    strays = [
-        keyslot_id
-        for keyslot_id, keyslot in header.metadata.keyslots.items()
-        if not area.contains(keyslot.area.extent)
-    ]
+    keyslots = header.metadata.keyslots
+    strays = [each for each in keyslots if not area.contains(keyslots[each].area.extent)]
     changes = []
     if strays or any(copy.problem for copy in header.copies):
-        changes.append(_gathered(header, storage, area, strays))
-        header = changes[0].header
+        changes += _gathered(header, storage, area, strays)
+        header = changes[-1].header
     if header.metadata.keyslots_area != area:
         changes.append(_resized(header, storage, area))
     return changes
 
 
-def _gathered(header: Header, storage: Storage, area: Extent, strays: list[int]) -> HeaderChange:
-    """Copies of the stray areas at free places, the header that names them, the old places wiped.
+def _gathered(
+    header: Header, storage: Storage, area: Extent, strays: list[int]
+) -> list[HeaderChange]:
+    """The stray areas moved to free places, and their old places wiped.
 
     The header's copies keep their size; its keyslots area reaches as far as the new one already.
     """
-    metadata = header.metadata
-    old = metadata.keyslots_area
+    old = header.metadata.keyslots_area
     end = min(max(old.end, area.end), old.offset + KEYSLOTS_AREA_MAX)
     start = max(old.offset, area.offset)
-    places = _places(metadata.keyslots, strays, Extent(start, min(end, area.end) - start))
-    after = _updated(
-        header,
-        replace(
-            metadata,
-            keyslots_area=Extent(old.offset, end - old.offset),
-            keyslots={**metadata.keyslots, **places},
-        ),
-    )
-    steps = _room(storage, end)
-    for keyslot_id, keyslot in places.items():
-        data = storage.read_at(metadata.keyslots[keyslot_id].area.offset, keyslot.area.size)
-        steps += [Write(keyslot.area.offset, data, f"keyslot {keyslot_id} area"), Barrier()]
-    steps += after.steps()
-    for keyslot_id in places:
-        place = metadata.keyslots[keyslot_id].area.extent
-        steps += [Fill(place, f"keyslot {keyslot_id} old area wiped", random=True), Barrier()]
-    return HeaderChange(WritePlan.of("move keyslot areas", steps), after)
+    within = Extent(start, min(end, area.end) - start)
+    keyslots = header.metadata.keyslots
+    new_places = _places(keyslots, strays, within)
+    changes = []
+    if end > old.end or any(copy.problem for copy in header.copies):
+        wider = replace(header.metadata, keyslots_area=Extent(old.offset, end - old.offset))
+        changes.append(_written(header, storage, wider, "make the keyslots area ready"))
+        header = changes[0].header
+    material = {
+        each: storage.read_at(keyslots[each].area.offset, place.size)
+        for each, place in new_places.items()
+    }
+    changes += moved_all(header, new_places.items(), material)
+    left = [
+        Fill(keyslots[each].area.extent, f"keyslot {each} old area wiped", random=True)
+        for each in new_places
+    ]
+    return [*changes[:-1], wiped(changes[-1], left)]
 
 
 def _places(
     keyslots: Mapping[int, AnyKeyslot], strays: list[int], within: Extent
-) -> dict[int, Keyslot]:
-    """The strays at the first gaps that take them; no gap reaches into a place in use now."""
+) -> dict[int, Extent]:
+    """The first gaps that take the strays; no gap reaches into a place in use now."""
     taken = [keyslot.area.extent for keyslot in keyslots.values()]
-    moved = {}
+    found: dict[int, Extent] = {}
     for keyslot_id in sorted(strays, key=lambda each: keyslots[each].area.offset):
         keyslot = keyslots[keyslot_id]
         if not isinstance(keyslot, Keyslot):
@@ -147,30 +146,28 @@ def _places(
                 f"{within.offset:#x}..{max(within.offset, within.end):#x}"
             )
         taken.append(place)
-        moved[keyslot_id] = replace(keyslot, area=replace(keyslot.area, offset=place.offset))
-    return moved
+        found[keyslot_id] = place
+    return found
 
 
 def _resized(header: Header, storage: Storage, area: Extent) -> HeaderChange:
     """The header with the new area; what the area loses at its end is wiped."""
     old = header.metadata.keyslots_area
-    after = _updated(header, replace(header.metadata, keyslots_area=area))
-    steps = [*_room(storage, area.end), *after.steps()]
-    if area.end < old.end:
-        lost = Extent(area.end, old.end - area.end)
-        steps += [Fill(lost, "end of the old keyslots area wiped", random=True), Barrier()]
-    return HeaderChange(WritePlan.of("resize the header", steps), after)
+    metadata = replace(header.metadata, keyslots_area=area)
+    change = _written(header, storage, metadata, "resize the header")
+    if area.end >= old.end:
+        return change
+    lost = Extent(area.end, old.end - area.end)
+    left = Fill(lost, "end of the old keyslots area wiped", random=True)
+    return wiped(change, [left])
 
 
-def _updated(header: Header, metadata: Metadata) -> Header:
+def _written(header: Header, storage: Storage, metadata: Metadata, what: str) -> HeaderChange:
+    """The header that says this; a file that ends before it, as a detached one may, is extended."""
     try:
-        return header.updated(metadata)
+        after = header.updated(metadata)
     except MetadataError as error:
         raise UnsupportedError(f"these sizes do not do: {error}") from error
-
-
-def _room(storage: Storage, size: int) -> list[Step]:
-    """A file that ends before ``size`` is made to reach it, as that of a detached header may."""
-    if storage.size >= size:
-        return []
-    return [Resize(size, "extended to hold the header"), Reserve(size, "space for the header")]
+    end = metadata.keyslots_area.end
+    steps = make_room(storage.size, end) if storage.size < end else []
+    return HeaderChange(WritePlan.of(what, (*steps, *after.steps())), after)

@@ -14,13 +14,17 @@ from luksmeta import (
     KeyslotsAreaFullError,
     MemoryStorage,
     RequirementError,
+    StorageError,
     UnsupportedError,
     Volume,
+    convert,
 )
 from luksmeta.extents import Extent
+from luksmeta.formatting import Version
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.model import HeaderCopy
+from luksmeta.storage import FileStorage
 from tests.builders import (
     FIRST,
     KDF,
@@ -166,6 +170,28 @@ def test_a_detached_header_file_grows_with_its_keyslots_area(tmp_path: Path) -> 
     assert header.stat().st_size == 5 << 20
     assert cryptsetup.unlocked_slot(data, FIRST, header=header) == 0
     assert data.read_bytes() == content
+
+
+def test_without_space_a_detached_header_file_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(storage: FileStorage, size: int) -> None:
+        raise StorageError(f"{storage.name}: no space left on device")
+
+    acts: dict[Version, Callable[[Volume], None]] = {
+        "luks1": lambda volume: convert.prepare(volume, "luks2").apply(volume),
+        "luks2": lambda volume: volume.configure(keyslots_size=20 << 20),
+    }
+    for version, act in acts.items():
+        header = tmp_path / version
+        luksmeta.format(MemoryStorage(1 << 20), FIRST, header=header, type=version, pbkdf=KDF,
+                        digest_iterations=1000).close()  # fmt: skip
+        before = header.read_bytes()
+        with monkeypatch.context() as patched, luksmeta.open(header, writable=True) as volume:
+            patched.setattr(FileStorage, "reserve", refuse)
+            with pytest.raises(StorageError, match="no space"):
+                act(volume)
+        assert header.read_bytes() == before
 
 
 def test_the_largest_area_behind_larger_copies_is_reached_in_legal_steps() -> None:
@@ -415,7 +441,7 @@ def test_a_dry_run_grows_no_file(tmp_path: Path) -> None:
         volume.configure(keyslots_size=1 << 20)
         assert isinstance(volume.header_storage, luksmeta.Storage)
         steps = [step["step"] for plan in volume.written for step in plan.describe()]
-    assert steps[:2] == ["resize", "reserve"]
+    assert steps[:2] == ["reserve", "resize"]
     assert header.read_bytes() == before
 
 
