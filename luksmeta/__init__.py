@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Violation,
         VolumeKeyError,
     )
+    from luksmeta.forensics.inspector import Inspection, inspect
     from luksmeta.headerless import HeaderlessVolume
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
     from luksmeta.loopaes import open_loopaes
@@ -67,6 +68,7 @@ __all__ = [
     "FileStorage",
     "HeaderError",
     "HeaderlessVolume",
+    "Inspection",
     "KeyslotError",
     "KeyslotNotFoundError",
     "KeyslotPriority",
@@ -112,6 +114,7 @@ __all__ = [
     "check_all",
     "diagnose",
     "format",
+    "inspect",
     "measure",
     "open",
     "open_loopaes",
@@ -145,6 +148,7 @@ _HOMES = {
         "Violation",
         "VolumeKeyError",
     ),
+    "luksmeta.forensics.inspector": ("Inspection", "inspect"),
     "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (
         "Argon2i",

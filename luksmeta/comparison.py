@@ -93,16 +93,23 @@ def compare(one: Header, one_storage: Storage, other: Header, other_storage: Sto
 
 def _differences(one: Header, other: Header) -> Iterator[FieldDifference]:
     as_json = isinstance(one, Luks2Header) and isinstance(other, Luks2Header)
-    before, after = (dict(_leaves(_fields(each, as_json=as_json))) for each in (one, other))
-    for path in {**before, **after}:
-        if before.get(path) != after.get(path):
-            yield FieldDifference(path, before.get(path), after.get(path))
+    yield from differences(_fields(one, as_json=as_json), _fields(other, as_json=as_json))
     orders = [
         [each for each in header.metadata.keyslots if each in both.metadata.keyslots]
         for header, both in ((one, other), (other, one))
     ]
     if orders[0] != orders[1]:
         yield FieldDifference("order of trying", *orders)
+
+
+def differences(
+    one: Mapping[str, object], other: Mapping[str, object]
+) -> Iterator[FieldDifference]:
+    """Every member that two documents do not have alike; an array is one value."""
+    before, after = dict(_leaves(one)), dict(_leaves(other))
+    for path in {**before, **after}:
+        if before.get(path) != after.get(path):
+            yield FieldDifference(path, before.get(path), after.get(path))
 
 
 def _fields(header: Header, *, as_json: bool) -> Mapping[str, object]:

@@ -7,9 +7,11 @@ file systems' headers; libblkid's probers agree).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from luksmeta.extents import align_down
 from luksmeta.storage import Storage
 
 _CHUNK: Final = 1 << 20
@@ -26,6 +28,7 @@ class Signature:
         return f"{self.name} at {self.offset:#x}"
 
 
+_MD_MAGIC: Final = bytes.fromhex("fc4e2ba9")  # of a little-endian machine
 _SIGNATURES: Final = (
     ("LUKS header", 0, b"LUKS\xba\xbe"),
     *(("LUKS2 secondary header", 1 << exponent, b"SKUL\xba\xbe") for exponent in range(14, 23)),
@@ -39,15 +42,23 @@ _SIGNATURES: Final = (
     ("FAT file system", 0x36, b"FAT1"),
     ("FAT file system", 0x52, b"FAT32"),
     ("ISO 9660 file system", 0x8001, b"CD001"),
-    ("LVM2 physical volume", 512, b"LABELONE"),
+    *(("LVM2 physical volume", 512 * sector, b"LABELONE") for sector in range(4)),
+    ("latchset luksmeta data", 0, b"LUKSMETA"),
     ("NTFS file system", 3, b"NTFS    "),
-    ("RAID member (md 1.1)", 0, bytes.fromhex("fc4e2ba9")),
-    ("RAID member (md 1.2)", 4096, bytes.fromhex("fc4e2ba9")),
+    ("RAID member (md 1.1)", 0, _MD_MAGIC),
+    ("RAID member (md 1.2)", 4096, _MD_MAGIC),
     ("SquashFS file system", 0, b"hsqs"),
-    ("swap space", 4096 - 10, b"SWAPSPACE2"),
+    *(("swap space", (4096 << power) - 10, b"SWAPSPACE2") for power in range(5)),
     ("XFS file system", 0, b"XFSB"),
     ("GPT partition table", 512, b"EFI PART"),
     ("GPT partition table", 4096, b"EFI PART"),
+)
+_SIGNATURES_AT_END: Final[tuple[tuple[str, Callable[[int], int], bytes], ...]] = (
+    # where the device's size says that they lie (Linux: drivers/md/md.c; UEFI 2.10, 5.3.1)
+    ("RAID member (md 1.0)", lambda size: align_down(size - 0x2000, 4096), _MD_MAGIC),
+    ("RAID member (md 0.90)", lambda size: align_down(size, 0x10000) - 0x10000, _MD_MAGIC),
+    ("backup of a GPT partition table", lambda size: align_down(size, 512) - 512, b"EFI PART"),
+    ("backup of a GPT partition table", lambda size: align_down(size, 4096) - 4096, b"EFI PART"),
 )
 _BOOT_SECTOR: Final = ("boot sector or MBR partition table", 510, b"\x55\xaa")
 
@@ -71,6 +82,17 @@ def find_foreign_signatures(storage: Storage) -> tuple[Signature, ...]:
     boot_sector = (Signature(name, offset),) if _lies_at(storage, offset, magic) else ()
     found = (each for each in find_signatures(storage) if not each.name.startswith("LUKS"))
     return tuple(dict.fromkeys((*found, *boot_sector)))
+
+
+def find_trailing_signatures(storage: Storage) -> tuple[Signature, ...]:
+    """What lies at its place at the end of the device: a RAID superblock, a backup of a table."""
+    size = storage.size
+    places = ((name, place(size), magic) for name, place, magic in _SIGNATURES_AT_END)
+    return tuple(
+        Signature(name, offset)
+        for name, offset, magic in places
+        if offset > 0 and _lies_at(storage, offset, magic)
+    )
 
 
 def first_data(storage: Storage, end: int) -> int | None:

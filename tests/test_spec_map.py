@@ -33,7 +33,14 @@ from luksmeta.trust.rules import RULES as POLICY_RULES
 from tests.corpus import PROJECT
 
 SPEC = PROJECT / "spec"
-DOCUMENTS = ("luks1.md", "luks2.md", "sector-encryption.md", "headerless.md", "header-trust.md")
+DOCUMENTS = (
+    "luks1.md",
+    "luks2.md",
+    "sector-encryption.md",
+    "headerless.md",
+    "header-trust.md",
+    "forensics.md",
+)
 _CLAUSE = re.compile(r"^\*\*(L\d\.\d+\.\d+)\*\* ", re.MULTILINE)
 _CLAUSE_NAMED = re.compile(r"\bL\d\.\d+\.\d+\b")
 _CODE = re.compile(r"`([^`\n]+)`")

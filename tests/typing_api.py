@@ -76,3 +76,9 @@ def without_a_header(path: Path, key_file: bytes) -> bytes:
         assert_type(plain.open(), luksmeta.SegmentStream)
     with luksmeta.open_loopaes(path, key_file, key_size=16) as loopaes, loopaes.open() as data:
         return data.readall()
+
+
+def look(path: Path) -> bool:
+    inspection = luksmeta.inspect(path, entropies=[40, 50.5])
+    assert_type(inspection, luksmeta.Inspection)
+    return all(each.can_open is not False for each in inspection.keyslots.values())

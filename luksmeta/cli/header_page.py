@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-import click
-
-from luksmeta.cli.output import printable, problem_of
+from luksmeta.cli.output import problem_of
+from luksmeta.cli.page import Lines, hex_lines, in_a_line, section
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
@@ -33,15 +32,11 @@ from luksmeta.sizes import format_size
 from luksmeta.tokens.notes import Note, note_of
 from luksmeta.trust.canonical import SEAL_TYPE
 
-_NAME_WIDTH: Final = 15
-_HEX_BYTES_PER_LINE: Final = 32
 _PRIORITIES: Final = {
     KeyslotPriority.IGNORE: "ignore: tried only when named",
     KeyslotPriority.NORMAL: "normal",
     KeyslotPriority.HIGH: "high: tried first",
 }
-
-_Lines = Iterator[tuple[str, str]]
 
 
 def render(header: Header, name: str, device_size: int) -> str:
@@ -61,23 +56,10 @@ def render(header: Header, name: str, device_size: int) -> str:
         sections.append((f"Digest {digest_id}  {digest.type}", _digest(digest)))
     for token_id, token in sorted(metadata.tokens.items()):
         sections.append((f"Token {token_id}  {token.type}", _token(token)))
-    return "\n\n".join(_section(title, lines) for title, lines in sections)
+    return "\n\n".join(section(title, lines) for title, lines in sections)
 
 
-def _section(title: str, lines: Iterable[tuple[str, str]]) -> str:
-    rows = [click.style(_in_a_line(title), bold=True)]
-    for name, value in lines:
-        first, *rest = printable(value).split("\n")
-        rows.append(f"  {_in_a_line(name):{_NAME_WIDTH}} {first}")
-        rows.extend(f"  {'':{_NAME_WIDTH}} {line}" for line in rest)
-    return "\n".join(rows)
-
-
-def _in_a_line(text: str) -> str:
-    return printable(text.replace("\n", " "))
-
-
-def _summary(header: Header) -> _Lines:
+def _summary(header: Header) -> Lines:
     metadata = header.metadata
     yield "UUID", metadata.uuid or "(none)"
     if isinstance(header, Luks2Header):
@@ -121,7 +103,7 @@ def _ranges(ids: set[int]) -> str:
     return ", ".join("-".join(str(end) for end in part) for part in parts)
 
 
-def _segment(metadata: Metadata, segment_id: int, segment: Segment, device_size: int) -> _Lines:
+def _segment(metadata: Metadata, segment_id: int, segment: Segment, device_size: int) -> Lines:
     if isinstance(segment.size, Dynamic):
         room = device_size - segment.offset
         left = format_size(room) if room >= 0 else "which lies before it"
@@ -154,7 +136,7 @@ def _keyslot_title(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> 
     return f"opens {noun} {', '.join(str(segment_id) for segment_id in segments)}"
 
 
-def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> _Lines:
+def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> Lines:
     yield "Key", f"{8 * keyslot.key_size} bits"
     if metadata.version == 2:
         priority = KeyslotPriority.NORMAL if keyslot.priority is None else keyslot.priority
@@ -162,26 +144,26 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> _Lines
     yield from _note(note_of(metadata, keyslot_id))
     tokens = [i for i, token in sorted(metadata.tokens.items()) if keyslot_id in token.keyslots]
     if tokens:
-        yield "Tokens", "\n".join(_in_a_line(f"{i} {metadata.tokens[i].type}") for i in tokens)
+        yield "Tokens", "\n".join(in_a_line(f"{i} {metadata.tokens[i].type}") for i in tokens)
     found = metadata.digest_of_keyslot(keyslot_id)
     yield "Digest", str(found[0]) if found else "(none)"
     if not isinstance(keyslot, Keyslot):
         yield from _foreign(keyslot)
         return
     yield "KDF", _kdf(keyslot)
-    yield "Salt", _hex(keyslot.salt)
+    yield "Salt", hex_lines(keyslot.salt)
     yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.size)})"
     yield "Area cipher", f"{keyslot.area.encryption}, {8 * keyslot.area.key_size}-bit key"
     yield "Split", f"{keyslot.af.stripes} stripes, {keyslot.af.hash}"
 
 
-def _note(note: Note | None) -> _Lines:
+def _note(note: Note | None) -> Lines:
     """Whose the keyslot is."""
     for name, value in (note.members() if note else {}).items():
         yield {"purpose": "Note"}.get(name, name.capitalize()), value
 
 
-def _foreign(keyslot: ForeignKeyslot) -> _Lines:
+def _foreign(keyslot: ForeignKeyslot) -> Lines:
     """What a keyslot of another type says, in its own words."""
     yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.extent.size)})"
     yield "Area type", keyslot.area.type
@@ -191,7 +173,7 @@ def _foreign(keyslot: ForeignKeyslot) -> _Lines:
     yield from _members(keyslot.as_read, except_for=("type", "key_size", "priority", "area"))
 
 
-def _members(record: Mapping[str, object], *, except_for: tuple[str, ...]) -> _Lines:
+def _members(record: Mapping[str, object], *, except_for: tuple[str, ...]) -> Lines:
     """The members of a JSON object as they stand."""
     for name, value in record.items():
         if name not in except_for:
@@ -210,23 +192,16 @@ def _kdf(keyslot: Keyslot) -> str:
             return f"{name} (not known here)"
 
 
-def _digest(digest: Digest) -> _Lines:
+def _digest(digest: Digest) -> Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in digest.keyslots) or "(none)"
     yield "Segments", ", ".join(str(segment_id) for segment_id in digest.segments) or "(none)"
     if isinstance(digest, Pbkdf2Digest):
         yield "KDF", f"pbkdf2-{digest.hash}, {digest.iterations} iterations"
-        yield "Salt", _hex(digest.salt)
-        yield "Digest", _hex(digest.digest)
+        yield "Salt", hex_lines(digest.salt)
+        yield "Digest", hex_lines(digest.digest)
 
 
-def _token(token: Token) -> _Lines:
+def _token(token: Token) -> Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in token.keyslots) or "(none)"
     unreadable = ("record", "mac") if token.type == SEAL_TYPE else ()
     yield from _members(token.as_read, except_for=("type", "keyslots", *unreadable))
-
-
-def _hex(data: bytes) -> str:
-    if not data:
-        return "(not readable)"
-    lines = range(0, len(data), _HEX_BYTES_PER_LINE)
-    return "\n".join(data[at : at + _HEX_BYTES_PER_LINE].hex() for at in lines)

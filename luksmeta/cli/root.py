@@ -33,6 +33,8 @@ _FAMILIES: Final = {
     "luksmeta.cli.diff": ("diff",),
     "luksmeta.cli.checking": ("check",),
     "luksmeta.cli.exporting": ("export-header",),
+    "luksmeta.cli.inspect": ("inspect",),
+    "luksmeta.cli.hash": ("hash",),
     "luksmeta.cli.erase": ("erase",),
     "luksmeta.cli.convert": ("convert",),
     "luksmeta.cli.benchmark": ("benchmark",),

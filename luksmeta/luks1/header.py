@@ -91,6 +91,14 @@ class Luks1Header:
         return cls(record, _to_metadata(record))
 
     @classmethod
+    def as_it_is(cls, record: PartitionHeader) -> Self | None:
+        """The header of these fields, whatever rule they break, to be looked at and never used.
+
+        None where no key has the stated size: nothing tells then where the areas lie.
+        """
+        return cls(record, _to_metadata(record)) if Table.of(record).areas else None
+
+    @classmethod
     def create(
         cls,
         *,

@@ -39,6 +39,8 @@ COMMANDS = (
     Command("read", (*FIRST_KEY, "-o", "{d}/plain"), has_json=False),
     Command("volume-key", (*FIRST_KEY, "-o", "{d}/volume-key")),
     Command("measure"),
+    Command("inspect"),
+    Command("hash"),
     Command("repair"),
     Command("backup-header", ("-o", "{d}/new-backup")),
     Command("export-header", ("-o", "{d}/new-header")),
@@ -78,6 +80,9 @@ def folder_with(folder: Path, version: Version) -> Path:
     Beside it lie key files, a token, data to write and a header backup.
     """
     image = builders.file(folder / "volume.img", version, FIRST, SECOND)
+    with image.open("r+b") as file:  # hash says nothing of data that was never written
+        file.seek(builders.data_offset(version))
+        file.write(bytes(range(256)) * 2)
     for name, secret in (("first", FIRST), ("second", SECOND), ("third", THIRD)):
         key_file(folder, secret, name)
     (folder / "token").write_text('{"type":"acme","keyslots":["1"]}')

@@ -37,6 +37,8 @@ MAY = {  # what writes, and what to
     "new_volume": "cuts a file back that formatting has extended, after an error",
     "prepared_change": "a new file, the copy of a header",
     "trust.snapshot": "data behind the header, for a writer above it",
+    "cli.hash": "a new file for lines about keyslots",
+    "cli.read_log": "a new file for a record of reads",
     "cli.settings": "a new file for the volume key",
     "cli.tokens": "a new file for a token",
     "cli.reading": "a new file of plaintext",
