@@ -14,7 +14,13 @@ from typing import Final
 
 from luksmeta import requirements
 from luksmeta.comparison import Comparison, compare
-from luksmeta.errors import HeaderError, NotLuksError, StorageError, UnsupportedError
+from luksmeta.errors import (
+    HeaderError,
+    NotLuksError,
+    StorageError,
+    UnsupportedError,
+    errors_about,
+)
 from luksmeta.extents import Extent
 from luksmeta.header import read_header
 from luksmeta.locking import locked
@@ -82,11 +88,12 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
     from sight because it lies elsewhere than the backup says, StorageError when it does not fit.
     """
     header = read_header(backup)
-    requirements.allow_restoring(header.metadata)
+    with errors_about(backup.name):
+        requirements.allow_restoring(header.metadata)
     size = header.backup_size
     if size > storage.size:
-        raise StorageError(
-            f"{storage.name}: has {storage.size} bytes, the backup's header needs {size}"
+        raise StorageError(f"has {storage.size} bytes, the backup's header needs {size}").about(
+            storage.name
         )
     comparison = None
     with locked(storage, exclusive=False):
@@ -137,7 +144,7 @@ def _present(storage: Storage) -> tuple[Header | None, str]:
     except NotLuksError:
         return None, "the target holds no LUKS header; the backup's is written over what is there"
     except HeaderError as error:
-        return None, f"the target's own header is damaged and could not be compared ({error})"
+        return None, f"the target's own header is damaged and could not be compared ({error.text})"
 
 
 def _differences(present: Header, backup: Header) -> list[str]:

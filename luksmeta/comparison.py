@@ -1,5 +1,5 @@
 """What differs between two headers: of a volume and of its backup, say, field by field and area by
-area, and which passphrases each of them honours.
+area.
 
 Keyslots are told by what they hold, not by their ids: salt, KDF and key material. Nothing is
 decrypted here, so nothing is said of passphrases that are not there to be tried.
@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from luksmeta.description import describe
 from luksmeta.kdf import antiforensic
@@ -20,6 +20,23 @@ from luksmeta.model import STRIPES, AnyKeyslot, Header, Keyslot, Metadata, Pbkdf
 from luksmeta.storage import Storage
 
 _CHUNK: Final = 1 << 20  # bytes compared at a time
+
+# What a description has twice: once as a field, and once more for its readers.
+_DERIVED: Final = (
+    "version", "cipher", "key_size", "sector_size", "data_offset", "served_by", "served_because",
+    "metadata",
+)  # fmt: skip
+_DERIVED_OF: Final = {
+    "keyslots": ("state", "digest", "tokens", "note"),
+    "segments": ("digest",),
+}
+# Members of the JSON area that a description has under other names.
+_TOLD: Final = (
+    "config.json_size",
+    "config.keyslots_size",
+    "config.flags",
+    "config.requirements.mandatory",
+)
 
 
 class KeyslotState(StrEnum):
@@ -30,10 +47,11 @@ class KeyslotState(StrEnum):
     MOVED = "moved"
     """The same passphrase opens both, under different ids."""
     CHANGED = "changed"
-    """One id, another passphrase or KDF."""
+    """One id, another salt or KDF; perhaps the same passphrase, made anew."""
     OTHER_MATERIAL = "other key material"
-    """One id, the same salt and KDF, but other bytes in the area: at most one of them opens."""
+    """One id, the same salt and KDF, but other bytes in the area."""
     ONLY_IN_ONE = "only in one"
+    """No keyslot of the other header has this salt and key material, nor this id."""
     ONLY_IN_OTHER = "only in other"
 
 
@@ -92,8 +110,7 @@ def compare(one: Header, one_storage: Storage, other: Header, other_storage: Sto
 
 
 def _differences(one: Header, other: Header) -> Iterator[FieldDifference]:
-    as_json = isinstance(one, Luks2Header) and isinstance(other, Luks2Header)
-    yield from differences(_fields(one, as_json=as_json), _fields(other, as_json=as_json))
+    yield from _unlike(_fields(one), _fields(other))
     orders = [
         [each for each in header.metadata.keyslots if each in both.metadata.keyslots]
         for header, both in ((one, other), (other, one))
@@ -106,21 +123,43 @@ def differences(
     one: Mapping[str, object], other: Mapping[str, object]
 ) -> Iterator[FieldDifference]:
     """Every member that two documents do not have alike; an array is one value."""
-    before, after = dict(_leaves(one)), dict(_leaves(other))
+    return _unlike(dict(_leaves(one)), dict(_leaves(other)))
+
+
+def _unlike(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[FieldDifference]:
+    inner = {parent for path in {**before, **after} for parent in _parents(path)}
     for path in {**before, **after}:
-        if before.get(path) != after.get(path):
+        is_told = path in inner and (path in before) != (path in after)  # empty on this side
+        if before.get(path) != after.get(path) and not is_told:
             yield FieldDifference(path, before.get(path), after.get(path))
 
 
-def _fields(header: Header, *, as_json: bool) -> Mapping[str, object]:
-    """The description; between two LUKS2 headers the JSON area itself, which has all members."""
-    fields = describe(header)
-    copies = {str(each.copy): each.problem or "whole" for each in header.copies}
-    if as_json and isinstance(header, Luks2Header):
-        names = ("uuid", "label", "subsystem", "seqid", "header_size", "checksum_algorithm")
-        fields = {name: fields[name] for name in names} | dict(header.document)
-    fields.pop("metadata", None)
-    return {**fields, "header_copies": copies}
+def _fields(header: Header) -> dict[str, object]:
+    """The fields by path, named as in the description whatever the version.
+
+    For LUKS2 those members of the JSON area as well that are not known here.
+    """
+    described = describe(header)
+    for name in _DERIVED:
+        described.pop(name, None)
+    for section, names in _DERIVED_OF.items():
+        records = cast("Mapping[str, Mapping[str, object]]", described[section])
+        described[section] = {
+            record_id: {name: value for name, value in record.items() if name not in names}
+            for record_id, record in records.items()
+        }
+    described["header_copies"] = {str(each.copy): each.problem or "whole" for each in header.copies}
+    fields = dict(_leaves(described))
+    if isinstance(header, Luks2Header):
+        told = {*fields, *_TOLD}
+        fields.update((path, each) for path, each in _leaves(header.document) if path not in told)
+    return fields
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The paths of all objects that a member lies in."""
+    while path := path.rpartition(".")[0]:
+        yield path
 
 
 def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from luksmeta import key_management, resizing
 from luksmeta.key_management import HeaderChange
+from luksmeta.luks2.limits import KNOWN_FLAGS
 from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
 from luksmeta.storage import Storage
+from luksmeta.texts import check_text
 from luksmeta.tokens.notes import Note, with_note
 
 
@@ -17,9 +19,9 @@ from luksmeta.tokens.notes import Note, with_note
 class Settings:
     """What is to be set; None leaves a setting as it is.
 
-    ``flags`` replaces all persistent flags; ``priorities`` says of keyslots when each is tried;
-    ``notes`` whose each is; ``metadata_size`` (of one header copy) and ``keyslots_size`` are in
-    bytes.
+    ``flags`` replaces all persistent flags, each counts once; ``priorities`` says of keyslots when
+    each is tried; ``notes`` whose each is; ``metadata_size`` (of one header copy) and
+    ``keyslots_size`` are in bytes.
     """
 
     uuid: str | None = None
@@ -57,12 +59,23 @@ class Settings:
         if self.uuid is not None:
             metadata = replace(metadata, uuid=str(UUID(self.uuid)))
         if self.label is not None:
+            check_text("label", self.label)
             metadata = replace(metadata, label=self.label)
         if self.subsystem is not None:
+            check_text("subsystem", self.subsystem)
             metadata = replace(metadata, subsystem=self.subsystem)
         if self.flags is not None:
-            metadata = replace(metadata, config=replace(metadata.config, flags=self.flags))
+            flags = _known_flags(self.flags, metadata.config.flags)
+            metadata = replace(metadata, config=replace(metadata.config, flags=flags))
         return replace(metadata, keyslots=_with_priorities(metadata, self.priorities or {}))
+
+
+def _known_flags(flags: Iterable[str], present: Collection[str]) -> tuple[str, ...]:
+    """Each flag once; ValueError for one that is neither known nor there already."""
+    for flag in flags:
+        if flag not in KNOWN_FLAGS and flag not in present:
+            raise ValueError(f"persistent flag {flag!r} is none of {', '.join(KNOWN_FLAGS)}")
+    return tuple(dict.fromkeys(flags))
 
 
 def _with_priorities(

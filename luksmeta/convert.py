@@ -25,6 +25,7 @@ from typing import Final
 from luksmeta import area_routes, convertible, key_management
 from luksmeta.errors import (
     KeyslotsAreaFullError,
+    LuksError,
     StorageBusyError,
     StorageError,
     UnsupportedError,
@@ -122,7 +123,7 @@ class Conversion:
             size = area_size(keyslot.key_size)
             same = same and storage.read_at(new, size) == kept.read_at(old, size)
         if not same:
-            raise StorageError(f"{storage.name}: reads back otherwise than it was written")
+            raise StorageError("reads back otherwise than it was written").about(storage.name)
 
     def _bring_back(self, storage: Storage, kept: Storage, error: BaseException) -> None:
         """The volume as it was, key material first: until then no reader takes the header."""
@@ -142,10 +143,11 @@ class Conversion:
         except StorageError:
             pass  # the way out is the same
         image, file = shlex.quote(storage.name), shlex.quote(kept.name)
+        why = error.text if isinstance(error, LuksError) else str(error) or "interrupted"
         raise StorageError(
-            f"{error or 'interrupted'}; the conversion could not be undone, bring it back with: "
+            f"{why}; the conversion could not be undone, bring it back with: "
             f"luksmeta restore-header {image} -i {file}"
-        ) from error
+        ).about(storage.name) from error
 
 
 def prepare(volume: Volume, type: Version) -> Conversion:
@@ -157,7 +159,7 @@ def prepare(volume: Volume, type: Version) -> Conversion:
     header, storage = volume.header, volume.header_storage
     with locked(storage, exclusive=False):
         if not header.is_current(storage):
-            raise StorageBusyError(f"{storage.name}: another process has changed the header")
+            raise StorageBusyError("another process has changed the header").about(storage.name)
         if isinstance(header, Luks1Header) and type == "luks2":
             goal = convertible.to_luks2(header, storage)
             job = _ToLuks2(header, goal, _material(header, storage), storage)
@@ -166,7 +168,7 @@ def prepare(volume: Volume, type: Version) -> Conversion:
             luks1 = convertible.to_luks1(header.metadata)
             back = _ToLuks1(header, luks1, _material(header, storage))
             return _conversion(header, storage, back, convertible.lost_in_luks1(header.metadata))
-    raise UnsupportedError(f"{storage.name}: LUKS{header.metadata.version} already")
+    raise UnsupportedError(f"LUKS{header.metadata.version} already").about(storage.name)
 
 
 def _conversion(

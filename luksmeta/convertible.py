@@ -116,14 +116,13 @@ def _keyslots_area(metadata: Metadata, key_size: int, storage: Storage) -> Exten
     end = metadata.data_offset or max(storage.size, needed)
     if end < needed:
         raise UnsupportedError(
-            f"{storage.name}: data starts at {end:#x}, the keyslots of a LUKS2 header would end at "
-            f"{needed:#x}"
-        )
+            f"data starts at {end:#x}, the keyslots of a LUKS2 header would end at {needed:#x}"
+        ).about(storage.name)
     tail = align_up(areas_end(key_size), FIRST_AREA)
     if storage.size >= tail + len(_LUKSMETA) and storage.read_at(tail, len(_LUKSMETA)) == _LUKSMETA:
         raise UnsupportedError(
-            f"{storage.name}: data of the luksmeta tool lies at {tail:#x}, where keyslots would be"
-        )
+            f"data of the luksmeta tool lies at {tail:#x}, where keyslots would be"
+        ).about(storage.name)
     size = align_down(end - _AREAS_START, AREA_ALIGNMENT)
     return Extent(_AREAS_START, min(size, KEYSLOTS_AREA_MAX))
 

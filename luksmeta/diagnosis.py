@@ -54,7 +54,7 @@ class CopyDiagnosis:
             offset=self.offset or 0,
             seqid=self.seqid,
             condition=self.condition,
-            problem=None if self.error is None else str(self.error),
+            problem=None if self.error is None else self.error.text,
         )
 
     def describe(self) -> dict[str, object]:
@@ -65,7 +65,7 @@ class CopyDiagnosis:
             "state": str(self.condition),
             "seqid": self.seqid,
             "magic_is_lost": self.magic_is_lost,
-            "error": None if self.error is None else str(self.error),
+            "error": None if self.error is None else self.error.text,
             "violations": [describe_violation(each) for each in self.violations],
         }
 
@@ -106,7 +106,8 @@ class Diagnosis:
         """Why that copy serves, or why none does."""
         if self.header is None:
             lost = (each.error for each in self.copies if each.magic_is_lost)
-            return f"no copy serves: {next(lost, self.error)}"
+            fault = next(lost, self.error)
+            return f"no copy serves: {fault.text if fault else 'there is none'}"
         serving = self.header.served_by
         states = (each.state for each in self.copies)
         return f"the {serving} copy serves: {why_served(states, serving)}"
@@ -122,6 +123,21 @@ class Diagnosis:
         for copy in self.copies:
             yield from ((copy.copy, each) for each in copy.violations)
         yield from ((None, each) for each in self.violations)
+
+    def describe_violations(self) -> list[dict[str, object]]:
+        """The same for programs."""
+        return [
+            {**describe_violation(each), "copy": None if copy is None else str(copy)}
+            for copy, each in self.all_violations()
+        ]
+
+    def distinct_violations(self) -> dict[Violation, tuple[HeaderCopy, ...]]:
+        """Each violation once, with the copies that have it, if any can be blamed for it."""
+        found: dict[Violation, tuple[HeaderCopy, ...]] = {}
+        for copy, each in self.all_violations():
+            same = replace(each, value=None)
+            found[same] = (*found.get(same, ()), *(() if copy is None else (copy,)))
+        return found
 
     def describe(self) -> dict[str, object]:
         """The same for programs."""

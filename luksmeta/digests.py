@@ -98,30 +98,30 @@ def renew(
     digest: Pbkdf2Digest,
     key: SecretBytes,
     bind: Collection[int] = (),
-) -> HeaderChange:
-    """``digest`` in place of the one that proves ``key`` now, with its keyslots and segments.
+) -> tuple[HeaderChange, Pbkdf2Digest]:
+    """``digest`` in place of the one that proves ``key`` now: the change, and what it has become.
 
-    The unbound keyslots ``bind`` hold the same key and become the new digest's as well; a digest
-    that is left without any keyslot goes. Raises KeyslotError for one that holds another key.
+    It takes over keyslots and segments. The unbound keyslots ``bind`` hold the same key and become
+    the new digest's as well; a digest that is left without any keyslot goes. Raises
+    KeyslotError for one that holds another key.
     """
     metadata = header.metadata
     for keyslot_id in bind:
         _require_same_key(metadata, keyslot_id, digest_id, key)
     old = metadata.digests[digest_id]
-    renewed: Digest = replace(
+    renewed = replace(
         digest,
         keyslots=(*old.keyslots, *bind),
         segments=old.segments,
         as_read=old.as_read,
     )
-    digests = {
+    digests: dict[int, Digest] = {
         each: renewed if each == digest_id else _without_keyslots(found, bind)
         for each, found in metadata.digests.items()
     }
     kept = {each: found for each, found in digests.items() if found.keyslots or found.segments}
-    return key_management.reword(
-        header, replace(metadata, digests=kept), f"renew digest {digest_id}"
-    )
+    what = f"renew digest {digest_id}"
+    return key_management.reword(header, replace(metadata, digests=kept), what), renewed
 
 
 def _free_digest_id(metadata: Metadata) -> int:

@@ -5,22 +5,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final, Self
 
 
 class LuksError(Exception):
-    """The root of all errors of this package; never raised itself."""
+    """The root of all errors of this package; never raised itself.
+
+    ``storage_name`` is the file that it is about, where that is known: it stands before the text.
+    ``hint`` says what to do next on the command line.
+    """
 
     exit_status: ClassVar[int] = 1
+    hint: str | None = None
+    storage_name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is wrong, without the file's name."""
+        return super().__str__()
+
+    def about(self, storage_name: str) -> Self:
+        """This error, which is about a file unless it names another one already."""
+        if self.storage_name is None:
+            self.storage_name = storage_name
+        return self
+
+    def advise(self, hint: str | None) -> Self:
+        """This error with another hint."""
+        self.hint = hint
+        return self
+
+    def __str__(self) -> str:
+        return self.text if self.storage_name is None else f"{self.storage_name}: {self.text}"
+
+
+@contextmanager
+def errors_about(storage_name: str) -> Iterator[None]:
+    """What is raised in here is about this file, unless it names another one."""
+    try:
+        yield
+    except LuksError as error:
+        error.about(storage_name)
+        raise
 
 
 class NotLuksError(LuksError):
     """There is no LUKS header where one was looked for."""
 
     exit_status = 4
+    hint = (
+        "if the header lies in another file, name it with --header; repair --dry-run looks for "
+        "remains"
+    )
 
 
 class Severity(StrEnum):
@@ -28,6 +68,9 @@ class Severity(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+
+
+RESTORE_HINT: Final = "restore-header can bring back a header backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +113,14 @@ class HeaderError(LuksError):
         self.offset = offset
         self.copy = copy
         self.violations = tuple(violations)
+        if len(self.violations) > 1:
+            self.hint = "repair --dry-run lists them all"
 
 
 class ChecksumError(HeaderError):
     """The checksum of a header copy is not the one stored in it."""
+
+    hint = RESTORE_HINT
 
     def __init__(
         self,
@@ -104,6 +151,11 @@ class VersionError(HeaderError):
     ) -> None:
         super().__init__(message, offset=offset, copy=copy, violations=violations)
         self.version = version
+        if not version:  # what convert puts there while areas move
+            self.hint = (
+                "restore-header brings it back from the file that convert made: "
+                "IMAGE.before-convert, or what --backup named"
+            )
 
 
 class MetadataError(HeaderError):
@@ -118,6 +170,17 @@ class UnsupportedError(LuksError):
     """The volume's format has no place for what is asked (a label in LUKS1, say)."""
 
 
+class JsonAreaFullError(UnsupportedError):
+    """The JSON area of a LUKS2 header has no room: ``needed`` and ``size`` are in bytes."""
+
+    hint = "config --luks2-metadata-size makes it larger"
+
+    def __init__(self, message: str, *, needed: int, size: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.size = size
+
+
 class AlgorithmError(LuksError):
     """A cipher, hash or KDF that is not available here: ``kind`` and ``name``."""
 
@@ -127,19 +190,34 @@ class AlgorithmError(LuksError):
         self.name = name
 
 
+_LIMIT_OPTIONS: Final = {
+    "memory": "--max-memory",
+    "milliseconds": "--max-time",
+    "cpus": "--max-threads",
+}
+
+
 class ResourceLimitError(LuksError):
-    """A KDF asks for more than the limit: ``asked`` and ``limit``, in the unit of the message."""
+    """A KDF asks for more than the limit: ``asked`` and ``limit``, in the unit of the message.
+
+    ``cost`` is the limit's name in :class:`luksmeta.Limits`; None for what the machine lacks.
+    """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, asked: int, limit: int) -> None:
+    def __init__(self, message: str, *, asked: int, limit: int, cost: str | None = None) -> None:
         super().__init__(message)
         self.asked = asked
         self.limit = limit
+        self.cost = cost
+        if cost in _LIMIT_OPTIONS:
+            self.hint = f"{_LIMIT_OPTIONS[cost]} raises the limit"
 
     def of(self, subject: str) -> ResourceLimitError:
         """The same, said of ``subject``: the keyslot or digest whose KDF it is."""
-        return ResourceLimitError(f"{subject}: {self}", asked=self.asked, limit=self.limit)
+        return ResourceLimitError(
+            f"{subject}: {self}", asked=self.asked, limit=self.limit, cost=self.cost
+        )
 
 
 class KeyslotError(LuksError):
@@ -150,6 +228,7 @@ class PassphraseError(KeyslotError):
     """No tried keyslot opened; ``tried`` holds their ids in the order of trying."""
 
     exit_status = 2
+    hint = "dump shows the keyslots; a key file counts with the newline at its end"
 
     def __init__(self, message: str, *, tried: Iterable[int] = ()) -> None:
         super().__init__(message)
@@ -162,6 +241,8 @@ class KeyslotNotFoundError(KeyslotError):
 
 class KeyslotsAreaFullError(KeyslotError):
     """There is no free keyslot id, or no room for another keyslot's area."""
+
+    hint = "remove-key or kill-slot makes room"
 
 
 class TokenError(LuksError):
@@ -187,6 +268,8 @@ class PolicyError(LuksError):
 class SealError(PolicyError):
     """The header has no seal that holds; ``findings`` says what has changed since it was sealed."""
 
+    hint = "verify lists all; repair mends a copy; seal --update accepts changes"
+
 
 class StorageError(LuksError):
     """The device or file could not be read or written as asked."""
@@ -198,9 +281,17 @@ class StoragePermissionError(StorageError):
     """The system does not let this user read or write the file."""
 
     exit_status = 2
+    hint = "check the file's owner and mode"
 
 
 class StorageBusyError(StorageError):
-    """Another process holds the device's lock, or the target is already there."""
+    """Another process holds the device or its lock, or has changed what was looked at."""
 
     exit_status = 5
+    hint = "try again when the other program has finished"
+
+
+class StorageExistsError(StorageBusyError):
+    """A file that was to be made is already there."""
+
+    hint = "nothing is overwritten; choose another name"

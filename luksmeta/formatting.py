@@ -30,6 +30,7 @@ from luksmeta.resizing import check_keyslots_size, check_metadata_size
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.texts import check_text
 from luksmeta.volume_key import make_digest
 from luksmeta.write_plan import Barrier, Fill, WritePlan
 
@@ -75,6 +76,8 @@ class FormatOptions:
         if self.data_offset is not None:
             self._check_data_offset(self.data_offset)
         digests.check_hash(self.hash)
+        check_text("label", self.label)
+        check_text("subsystem", self.subsystem)
         if self.uuid is not None:
             uuids.UUID(self.uuid)
         if self.type == "luks1":
@@ -269,8 +272,8 @@ def _luks2_geometry(options: FormatOptions, place: Place) -> tuple[Extent, int]:
     keyslots_size = options.keyslots_size
     if keyslots_size is None:
         keyslots_size = min(end - start, KEYSLOTS_AREA_MAX)
-    keyslots_size = align_down(keyslots_size, AREA_ALIGNMENT)
     check_keyslots_size(keyslots_size)
+    keyslots_size = align_down(keyslots_size, AREA_ALIGNMENT)
     if options.data_offset:
         keyslots_size = min(keyslots_size, align_down(end - start, AREA_ALIGNMENT))
     default = align_up(start + keyslots_size, DATA_ALIGNMENT)

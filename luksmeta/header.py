@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luksmeta.errors import NotLuksError, StorageError
+from luksmeta.errors import NotLuksError, StorageError, errors_about
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import MAGIC
 from luksmeta.luks2.header import Luks2Header
@@ -16,12 +16,13 @@ def read_header(storage: Storage) -> Header:
     Raises NotLuksError where there is no trace of one, else what is wrong with it. A LUKS2 header
     is also found by its secondary copy alone.
     """
-    if first_bytes(storage, 8) == MAGIC + b"\0\1":
-        return Luks1Header.read(storage)
-    try:
-        return Luks2Header.read(storage)
-    except NotLuksError:
-        raise NotLuksError(f"{storage.name}: not a LUKS volume") from None
+    with errors_about(storage.name):
+        if first_bytes(storage, 8) == MAGIC + b"\0\1":
+            return Luks1Header.read(storage)
+        try:
+            return Luks2Header.read(storage)
+        except NotLuksError:
+            raise NotLuksError("not a LUKS volume") from None
 
 
 def first_bytes(storage: Storage, size: int) -> bytes:

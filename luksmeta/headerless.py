@@ -59,16 +59,13 @@ class Placement:
         room = storage.size - start
         size = align_down(max(room, 0), SECTOR_SIZE) if self.size is None else self.size * 512
         if room < max(size, 1):
-            raise StorageError(
-                f"{storage.name}: ends at {storage.size:#x}, the data at {start + size:#x}"
-                if self.size
-                else f"{storage.name}: ends at {storage.size:#x}, the data starts at {start:#x}"
-            )
+            what = f"at {start + size:#x}" if self.size else f"starts at {start:#x}"
+            raise StorageError(f"ends at {storage.size:#x}, the data {what}").about(storage.name)
         if size % self.sector_size:
             raise UnsupportedError(
-                f"{storage.name}: {size} bytes from {start:#x} on are no multiple of the sector "
-                f"size, {self.sector_size}"
-            )
+                f"{size} bytes from {start:#x} on are no multiple of the sector size, "
+                f"{self.sector_size}"
+            ).about(storage.name)
         return size
 
 
@@ -102,7 +99,7 @@ class HeaderlessVolume(Closing):
         """
         storage = storage or self.data_storage
         if writable and not storage.writable:
-            raise StorageError(f"{storage.name}: opened read-only")
+            raise StorageError("opened read-only").about(storage.name)
         return self._lay_out(storage, writable=writable)
 
     def _lay_out(self, storage: Storage, *, writable: bool = False) -> SegmentStream:

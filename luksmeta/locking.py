@@ -60,12 +60,12 @@ if sys.platform != "win32":
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise StorageBusyError(
-                        f"{name}: locked by another process for {wait_seconds:g} seconds"
-                    ) from None
+                        f"locked by another process for {wait_seconds:g} seconds"
+                    ).about(name) from None
                 time.sleep(_POLL_SECONDS)
             except OSError as error:  # a network file system without locks, say
                 text = (error.strerror or str(error)).lower()
-                raise StorageError(f"{name}: cannot be locked: {text}") from error
+                raise StorageError(f"cannot be locked: {text}").about(name) from error
         try:
             yield
         finally:
@@ -84,8 +84,8 @@ if sys.platform != "win32":
                 if exclusive:
                     text = (error.strerror or str(error)).lower()
                     raise StoragePermissionError(
-                        f"{storage.name}: {path} cannot be locked for writing: {text}"
-                    ) from error
+                        f"{path} cannot be locked for writing: {text}"
+                    ).about(storage.name) from error
                 yield
                 return
             with contextlib.ExitStack() as stack:

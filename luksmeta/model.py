@@ -47,10 +47,17 @@ class KeyslotPriority(IntEnum):
         """The priority of this name, ``prefer`` being cryptsetup's word for high; ValueError."""
         if isinstance(name, KeyslotPriority):
             return name
-        names = {"ignore": cls.IGNORE, "normal": cls.NORMAL, "high": cls.HIGH, "prefer": cls.HIGH}
-        if name not in names:
-            raise ValueError(f"priority {name!r} is none of {', '.join(names)}")
-        return names[name]
+        if name not in PRIORITY_NAMES:
+            raise ValueError(f"priority {name!r} is none of {', '.join(PRIORITY_NAMES)}")
+        return PRIORITY_NAMES[name]
+
+
+PRIORITY_NAMES: Final = {
+    "ignore": KeyslotPriority.IGNORE,
+    "normal": KeyslotPriority.NORMAL,
+    "high": KeyslotPriority.HIGH,
+    "prefer": KeyslotPriority.HIGH,
+}
 
 
 class Dynamic(Enum):

@@ -97,7 +97,7 @@ def _places(
 ) -> tuple[_Place, _Place | None]:
     """Where the data will lie, and where the header, if apart."""
     if header is not None and is_same_file(header, target):
-        raise ValueError(f"{target}: a detached header lies in another file than its data")
+        raise ValueError("a detached header lies in another file than its data")
     wanted = parse_size(size) if isinstance(size, str) else size
     data = _Place(target, wanted, may_create=wanted is not None)
     return data, None if header is None else _Place(header, None, may_create=True)
@@ -121,10 +121,11 @@ class _Place:
             if storage is not target:
                 storage.close()
         elif not may_create:
-            raise StorageError(f"{target}: no such file; with a size it is created")
+            text = "no such file; with a size it is created"
+            raise StorageError(text).about(str(target))
         if size is not None:
             if self.size > size:
-                raise ValueError(f"{target}: has {self.size} bytes, more than the size {size}")
+                raise ValueError(f"size {size}: {target} has {self.size} bytes, which is more")
             self.size = size
 
     @contextmanager

@@ -60,7 +60,7 @@ class PreparedChange:
         """
         with locked(storage, exclusive=True):
             if _fingerprint(storage, self._header_size) != self._seen:
-                raise StorageBusyError(f"{storage.name}: another process has changed the header")
+                raise StorageBusyError("another process has changed the header").about(storage.name)
             if copy_file is not None:
                 write_copy(copy_file, self.copy_size, self.copy_plan(storage))
             yield

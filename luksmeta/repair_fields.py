@@ -15,7 +15,6 @@ from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.model import Header, JsonValue
-from luksmeta.rules import excerpt
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write, WritePlan
 
@@ -107,7 +106,7 @@ def _record_fields(
 def _shown(field: str, value: int | bytes) -> object:
     if isinstance(value, int):
         return f"{value:#010x}" if field == "active" else value
-    return excerpt(c_text(value) if field in _TEXTS else value.hex())
+    return c_text(value) if field in _TEXTS else value.hex()
 
 
 def _padding(name: str, before: bytes, after: bytes) -> Iterator[FieldChange]:
@@ -124,7 +123,7 @@ def _json_fields(name: str, before: bytes, after: bytes) -> Iterator[FieldChange
         old = parse_json_area(before)
     except MetadataError as error:
         text = f"the {len(after.rstrip(bytes(1)))} bytes of the good text"
-        yield FieldChange(name, "json_area", str(error), text)
+        yield FieldChange(name, "json_area", error.text, text)
         return
     found = list(islice(_members(name, "", old, new), _JSON_FIELDS_MAX + 1))
     yield from found[:_JSON_FIELDS_MAX]
@@ -138,11 +137,11 @@ def _members(name: str, path: str, old: JsonValue, new: JsonValue) -> Iterator[F
     """The innermost members that differ."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         if old != new:
-            yield FieldChange(name, path, excerpt(old), excerpt(new))
+            yield FieldChange(name, path, old, new)
         return
     for member in dict.fromkeys((*old, *new)):
         inner = f"{path}.{member[:40]}" if path else member[:40]
         if member in old and member in new:
             yield from _members(name, inner, old[member], new[member])
         else:
-            yield FieldChange(name, inner, excerpt(old.get(member)), excerpt(new.get(member)))
+            yield FieldChange(name, inner, old.get(member), new.get(member))

@@ -58,7 +58,7 @@ def _refuse_all_but(metadata: Metadata, allowed: frozenset[str]) -> None:
         if requirement == OFFLINE_REENCRYPTION or requirement in ONLINE_REENCRYPTION:
             raise RequirementError(
                 f"header: requirement {requirement!r}: a reencryption must be finished first"
-            )
+            ).advise("cryptsetup can finish or repair it")
         raise RequirementError(
             f"header: requirement {requirement!r} is not known here; "
             "the volume can only be inspected"

@@ -63,9 +63,8 @@ def _new_area(metadata: Metadata, metadata_size: int | None, keyslots_size: int 
         check_metadata_size(metadata_size)
         start = 2 * metadata_size
     if keyslots_size is not None:
-        keyslots_size = align_down(keyslots_size, AREA_ALIGNMENT)
         check_keyslots_size(keyslots_size)
-        return Extent(start, keyslots_size)
+        return Extent(start, align_down(keyslots_size, AREA_ALIGNMENT))
     if old.end < start + AREA_ALIGNMENT:
         raise UnsupportedError(
             f"metadata size {metadata_size}: two header copies end at {start:#x}, the keyslots "

@@ -20,7 +20,7 @@ Subject = TypeVar("Subject")
 Finding: TypeAlias = tuple[str, str]
 """The path of a violation, and its text."""
 
-_TEXT_MAX: Final = 80  # characters of a text that are shown
+_TEXT_MAX: Final = 128  # characters of a text that are shown: 64 bytes in hex
 _MEMBERS_MAX: Final = 8  # members of an object or array that are shown
 _NUMBER_MAX: Final = 1 << 64
 

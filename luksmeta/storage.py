@@ -20,9 +20,15 @@ from types import TracebackType
 from typing import BinaryIO, Self, TypeAlias
 
 from luksmeta.closing import Closing
-from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
+from luksmeta.errors import (
+    StorageBusyError,
+    StorageError,
+    StorageExistsError,
+    StoragePermissionError,
+)
 from luksmeta.secret import BytesLike
 
+_BUSY = (errno.EBUSY, errno.ETXTBSY)
 _BLKSSZGET, _BLKPBSZGET = 0x1268, 0x127B  # linux/fs.h: logical and physical block size
 
 
@@ -56,8 +62,8 @@ class Storage(Closing):
         self._require_bounds("read", offset, size)
         data = self._read(offset, size)
         if len(data) != size:
-            raise StorageError(
-                f"{self.name}: short read at {offset:#x}, {len(data)} of {size} bytes"
+            raise StorageError(f"short read at {offset:#x}, {len(data)} of {size} bytes").about(
+                self.name
             )
         return data
 
@@ -66,8 +72,8 @@ class Storage(Closing):
         self._require_bounds("read", offset, len(buffer))
         filled = self._read_into(offset, buffer)
         if filled != len(buffer):
-            raise StorageError(
-                f"{self.name}: short read at {offset:#x}, {filled} of {len(buffer)} bytes"
+            raise StorageError(f"short read at {offset:#x}, {filled} of {len(buffer)} bytes").about(
+                self.name
             )
 
     def _read_into(self, offset: int, buffer: memoryview) -> int:
@@ -85,7 +91,7 @@ class Storage(Closing):
     def resize(self, size: int) -> None:
         """Make the storage ``size`` bytes large; new bytes read as zeroes."""
         if size != self.size:
-            raise StorageError(f"{self.name}: size {self.size} cannot be changed to {size}")
+            raise StorageError(f"size {self.size} cannot be changed to {size}").about(self.name)
 
     def reserve(self, size: int) -> None:  # nothing to do, unless overridden
         """Make sure that the first ``size`` bytes can be written without running out of space."""
@@ -98,13 +104,13 @@ class Storage(Closing):
 
     def _require_writable(self) -> None:
         if not self.writable:
-            raise StorageError(f"{self.name}: opened read-only")
+            raise StorageError("opened read-only").about(self.name)
 
     def _require_bounds(self, verb: str, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
             raise StorageError(
-                f"{self.name}: cannot {verb} {size} bytes at {offset:#x}, it ends at {self.size:#x}"
-            )
+                f"cannot {verb} {size} bytes at {offset:#x}, it ends at {self.size:#x}"
+            ).about(self.name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} size={self.size:#x}>"
@@ -115,7 +121,7 @@ class FileStorage(Storage):
 
     What is flushed is on stable storage, and so is the name of a file that was created here.
     ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError.
-    ``create_mode`` makes a new file with these permissions; StorageBusyError when it is there.
+    ``create_mode`` makes a new file with these permissions; StorageExistsError when it is there.
     """
 
     def __init__(
@@ -145,11 +151,11 @@ class FileStorage(Storage):
         self.is_regular = stat.S_ISREG(mode)
         if not self.is_regular and not stat.S_ISBLK(mode):
             self.close()
-            raise StorageError(f"{self.name}: neither a regular file nor a block device")
+            raise StorageError("neither a regular file nor a block device").about(self.name)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, mode: int = 0o600) -> Self:
-        """A new, empty, writable file; StorageBusyError when the path is already there."""
+        """A new, empty, writable file; StorageExistsError when the path is already there."""
         return cls(path, writable=True, create_mode=mode)
 
     def fileno(self) -> int:
@@ -375,8 +381,8 @@ class SliceStorage(Storage):
         super().__init__(f"{base.name}+{offset:#x}", writable=base.writable)
         if offset < 0 or offset + (size or 0) > base.size:
             raise StorageError(
-                f"{base.name}: no slice of {size} bytes at {offset:#x}, it ends at {base.size:#x}"
-            )
+                f"no slice of {size} bytes at {offset:#x}, it ends at {base.size:#x}"
+            ).about(base.name)
         self._base = base
         self._offset = offset
         self._size = size
@@ -423,12 +429,19 @@ class _system_errors:  # noqa: N801  # used like a keyword: with _system_errors(
     ) -> None:
         if not isinstance(error, OSError):
             return
-        text = f"{self._name}: {(error.strerror or str(error)).lower()}"
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise StoragePermissionError(text) from error
-        if isinstance(error, FileExistsError) or error.errno in (errno.EBUSY, errno.ETXTBSY):
-            raise StorageBusyError(text) from error
-        raise StorageError(text) from error
+        raise storage_error(error).about(self._name) from error
+
+
+def storage_error(error: OSError) -> StorageError:
+    """What the operating system says, as one of the storage errors."""
+    text = (error.strerror or str(error)).lower()
+    if error.errno == errno.EROFS:
+        return StoragePermissionError(text).advise(None)
+    if isinstance(error, PermissionError):
+        return StoragePermissionError(text)
+    if isinstance(error, FileExistsError):
+        return StorageExistsError(text)
+    return StorageBusyError(text) if error.errno in _BUSY else StorageError(text)
 
 
 def _require_headway(written: int | None) -> None:
@@ -474,7 +487,7 @@ Target: TypeAlias = str | os.PathLike[str] | Storage | BinaryIO
 def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[FileStorage]:
     """A new file, open for writing within the block; on an error it is removed again.
 
-    StorageBusyError when the path is already there. When all goes well it is flushed and closed.
+    StorageExistsError when the path is already there. When all goes well it is flushed and closed.
     """
     file = FileStorage.create(path, mode=mode)
     try:

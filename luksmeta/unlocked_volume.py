@@ -188,8 +188,8 @@ class UnlockedVolume(Closing):
         milliseconds: int = DIGEST_MILLISECONDS,
         iterations: int | None = None,
         bind: Collection[int] = (),
-    ) -> int:
-        """Prove the key that opened by a new digest, with fresh salt and cost; the digest's id.
+    ) -> tuple[int, Pbkdf2Digest]:
+        """Prove the key that opened by a new digest, with fresh salt and cost: its id, and itself.
 
         All keyslots and segments of the old digest become the new one's, with one write of the
         header. ``hash`` is the old digest's unless given; checking a key takes ``milliseconds``
@@ -209,13 +209,17 @@ class UnlockedVolume(Closing):
             iterations=iterations,
         )
 
-        def renewed(header: Header) -> list[HeaderChange]:
-            self._key_proved_by(header, digest_id)
-            return [digests.renew(header, digest_id, new, key, bind)]
+        renewed = new
 
-        self._volume.change(renewed)
-        self._digests[digest_id] = self._volume.metadata.digests[digest_id]
-        return digest_id
+        def with_digest(header: Header) -> list[HeaderChange]:
+            nonlocal renewed
+            self._key_proved_by(header, digest_id)
+            change, renewed = digests.renew(header, digest_id, new, key, bind)
+            return [change]
+
+        self._volume.change(with_digest)
+        self._digests[digest_id] = renewed
+        return digest_id, renewed
 
     def seal(self, *, accept: bytes | None = None) -> SealVerification:
         """Seal the header as it is, or renew its seal; what came of it.
@@ -270,7 +274,7 @@ class UnlockedVolume(Closing):
         if writable:
             requirements.allow_changes(volume.metadata)
             if not storage.writable:
-                raise StorageError(f"{storage.name}: opened read-only")
+                raise StorageError("opened read-only").about(storage.name)
         if requirements.is_reencrypting(volume.metadata):
             reencryption.check(volume.metadata, self._keys.by_digest, self._keys.limits)
         if not volume.is_detached:

@@ -23,6 +23,7 @@ from luksmeta.tokens import recovery
 from luksmeta.tokens.assignment import keyslots_of
 from luksmeta.volume_key import checked, digest_of_key, matches
 
+_NO_KEYSLOT_HINT: Final = "dump shows the keyslots; one to be ignored must be named with -S"
 _HINDRANCES: Final = (AlgorithmError, KeyslotError, ResourceLimitError)  # of a single keyslot
 
 
@@ -197,7 +198,7 @@ def _digests_of_data(metadata: Metadata) -> set[int]:
 
 def _refused(tried: list[int], hindrances: list[LuksError]) -> PassphraseError:
     if not tried:
-        return PassphraseError("no keyslot is there to be tried")
+        return PassphraseError("no keyslot is there to be tried").advise(_NO_KEYSLOT_HINT)
     ids = ", ".join(str(keyslot_id) for keyslot_id in tried)
     text = f"no keyslot opens with this passphrase (tried {ids})"
     if hindrances:

@@ -14,7 +14,15 @@ from typing import Final
 from luksmeta import digests, erasure, key_management, requirements, unlocking
 from luksmeta.closing import Closing
 from luksmeta.configuration import Settings
-from luksmeta.errors import HeaderError, KeyslotError, LuksError, StorageBusyError
+from luksmeta.errors import (
+    HeaderError,
+    KeyslotError,
+    LuksError,
+    MetadataError,
+    StorageBusyError,
+    UnsupportedError,
+    errors_about,
+)
 from luksmeta.header import read_header
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.key_management import DEFAULT_HASH, HeaderChange, KeyslotOptions
@@ -118,21 +126,22 @@ class Volume(Closing):
         """
         if (passphrase is None) == (volume_key is None):
             raise TypeError("unlock takes either a passphrase or a volume key")
-        requirements.allow_unlocking(self.metadata)
-        storage = self._held() if require_seal else self.header_storage
-        if volume_key is not None:
-            keys = open_with_volume_key(self.metadata, volume_key, limits)
-        elif passphrase is not None:
-            keyslots = self._keyslots_to_try(keyslot)
-            keys = open_with_passphrase(self.metadata, storage, passphrase, keyslots, limits)
-        unlocked = UnlockedVolume(self, keys, requires_seal=bool(require_seal))
-        if require_seal:
-            try:
-                terms = require_seal if isinstance(require_seal, SealTerms) else None
-                unlocked.verify_seal(terms, storage=storage).require()
-            except BaseException:
-                unlocked.close()
-                raise
+        with errors_about(self.header_storage.name):
+            requirements.allow_unlocking(self.metadata)
+            storage = self._held() if require_seal else self.header_storage
+            if volume_key is not None:
+                keys = open_with_volume_key(self.metadata, volume_key, limits)
+            elif passphrase is not None:
+                keyslots = self._keyslots_to_try(keyslot)
+                keys = open_with_passphrase(self.metadata, storage, passphrase, keyslots, limits)
+            unlocked = UnlockedVolume(self, keys, requires_seal=bool(require_seal))
+            if require_seal:
+                try:
+                    terms = require_seal if isinstance(require_seal, SealTerms) else None
+                    unlocked.verify_seal(terms, storage=storage).require()
+                except BaseException:
+                    unlocked.close()
+                    raise
         return unlocked
 
     def _held(self) -> Storage:
@@ -151,10 +160,11 @@ class Volume(Closing):
         needed, and a seal changes nothing. Raises StorageBusyError when another process has changed
         the header, StorageError, ValueError.
         """
-        with locked(self.header_storage, exclusive=False):
-            if not self.header.is_current(self.header_storage):
-                raise StorageBusyError(f"{self.header_storage.name}: the header has been changed")
-            return measure(canonical.tree(self.header, self.header_storage), hash)
+        storage = self.header_storage
+        with locked(storage, exclusive=False):
+            if not self.header.is_current(storage):
+                raise StorageBusyError("the header has been changed").about(storage.name)
+            return measure(canonical.tree(self.header, storage), hash)
 
     def _keyslots_to_try(self, named: int | Collection[int] | None) -> tuple[int, ...]:
         if named is None:
@@ -280,7 +290,8 @@ class Volume(Closing):
         ``notes`` are those of keyslots, an empty one removes what was there.
         Raises UnsupportedError for what LUKS1 has no place for and for sizes that the data leaves
         no room for, KeyslotsAreaFullError when the keyslots do not fit, KeyslotNotFoundError,
-        ValueError for a label too long, a malformed UUID, an unknown priority, an illegal size.
+        ValueError for a label too long or with control characters, a malformed UUID, an unknown
+        flag or priority, an illegal size.
         """
         settings = Settings(
             uuid=uuid,
@@ -323,22 +334,34 @@ class Volume(Closing):
 
         ``allow`` raises RequirementError for a header that must not be
         changed. Raises HeaderError when a header copy is damaged and something else lies there,
-        which writing would destroy; StorageBusyError when another process keeps the lock too long,
+        which writing would destroy; JsonAreaFullError and UnsupportedError for what the header has
+        no place for; StorageBusyError when another process keeps the lock too long,
         or has put another volume there.
         """
-        for _ in range(_ATTEMPTS):
-            self.require_changeable(allow)
-            changes = compute(self.header)
+        with errors_about(self.header_storage.name):
+            for _ in range(_ATTEMPTS):
+                changes = self._computed(compute, allow)
+                with locked(self.header_storage, exclusive=True):
+                    if self.header.is_current(self.header_storage):
+                        self.apply(self._sealed(changes) if keeps_seal else changes)
+                        return
+                    self._reload()
             with locked(self.header_storage, exclusive=True):
-                if self.header.is_current(self.header_storage):
-                    self.apply(self._sealed(changes) if keeps_seal else changes)
-                    return
                 self._reload()
-        with locked(self.header_storage, exclusive=True):
-            self._reload()
-            self.require_changeable(allow)
-            changes = compute(self.header)
-            self.apply(self._sealed(changes) if keeps_seal else changes)
+                changes = self._computed(compute, allow)
+                self.apply(self._sealed(changes) if keeps_seal else changes)
+
+    def _computed(
+        self,
+        compute: Callable[[Header], list[HeaderChange]],
+        allow: Callable[[Metadata], None],
+    ) -> list[HeaderChange]:
+        """The changes; the present header is not to blame for one that could not be read back."""
+        self.require_changeable(allow)
+        try:
+            return compute(self.header)
+        except MetadataError as error:
+            raise UnsupportedError(f"the header cannot say that: {error.text}") from error
 
     def require_changeable(
         self, allow: Callable[[Metadata], None] = requirements.allow_changes
@@ -354,9 +377,9 @@ class Volume(Closing):
         foreign = find_foreign_signatures(self.header_storage)
         if foreign:
             raise HeaderError(
-                f"{self.header_storage.name}: {', '.join(map(str, foreign))} lies over a header "
-                "copy and would be destroyed; nothing was changed"
-            )
+                f"{', '.join(map(str, foreign))} lies over a header copy and would be destroyed; "
+                "nothing was changed"
+            ).about(self.header_storage.name)
 
     def apply(self, changes: list[HeaderChange]) -> None:
         """Write ``changes`` in order; after a StorageError the header is the last whole one's."""
@@ -373,9 +396,7 @@ class Volume(Closing):
     def _reload(self) -> None:
         header = read_header(self.header_storage)
         if _identity(header.metadata) != _identity(self.metadata):
-            raise StorageBusyError(
-                f"{self.header_storage.name}: another process has put another volume there"
-            )
+            raise StorageBusyError("another process has put another volume there").advise(None)
         self.header = header
 
     def close(self) -> None:

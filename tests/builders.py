@@ -10,6 +10,7 @@ from typing import Any
 
 import luksmeta
 from luksmeta import MemoryStorage, Pbkdf2, Volume
+from luksmeta.binary import c_bytes
 from luksmeta.formatting import Version
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader, with_checksum
 from luksmeta.luks2.json_text import dump_json, parse_json_area
@@ -113,6 +114,20 @@ def with_document(
         )
         area = dump_json(document, record.hdr_size - BINARY_HEADER_SIZE)
         data[offset : offset + record.hdr_size] = with_checksum(record, area)
+    return bytes(data)
+
+
+def with_label(base: bytes, label: str) -> bytes:
+    """A LUKS2 image with this label, be it one that nothing here would store."""
+    data = bytearray(base)
+    primary = BinaryHeader.from_bytes(base[:BINARY_HEADER_SIZE])
+    for which in HeaderCopy:
+        offset = 0 if which is HeaderCopy.PRIMARY else primary.hdr_size
+        record = replace(
+            primary, magic=MAGIC[which], hdr_offset=offset, label=c_bytes(label, 48, "label")
+        )
+        area = bytes(base[offset + BINARY_HEADER_SIZE : offset + primary.hdr_size])
+        data[offset : offset + primary.hdr_size] = with_checksum(record, area)
     return bytes(data)
 
 

@@ -120,8 +120,8 @@ def test_fields_are_named_by_their_paths() -> None:
     assert by_path.pop("seqid") == (4, 6)
     assert by_path == {
         "label": ("", "new"),
-        "keyslots.1.priority": (None, 2),
-        "config.flags": (None, ["allow-discards"]),
+        "keyslots.1.priority": ("normal", "high"),
+        "flags": ([], ["allow-discards"]),
     }
 
 
@@ -162,7 +162,7 @@ def test_a_converted_volume_has_the_same_keyslots_and_volume_key() -> None:
     comparison = compared(before, bytes(storage.data))
     assert [each.state for each in comparison.keyslots] == [KeyslotState.SAME] * 2
     assert comparison.same_volume_key is True
-    assert {"version", "keyslots.0.area.offset"} <= paths(comparison)
+    assert {"format", "keyslots.0.area.offset"} <= paths(comparison)
 
 
 def test_another_digest_says_nothing_of_the_volume_key() -> None:

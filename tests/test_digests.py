@@ -189,7 +189,7 @@ def test_a_renewed_digest_proves_the_same_key_with_other_salt_and_cost(version: 
     with opened(version, FIRST, SECOND) as volume:
         old = digest(volume.metadata)
         with volume.unlock(SECOND) as unlocked:
-            assert unlocked.renew_digest(iterations=2000) == 0
+            assert unlocked.renew_digest(iterations=2000)[0] == 0
             unlocked.add_keyslot(THIRD, pbkdf=KDF)  # the digest is known to this object
         new = digest(volume.metadata)
         assert (new.hash, new.iterations) == (old.hash, 2000)
@@ -243,7 +243,7 @@ def test_the_digest_of_an_unbound_key_is_renewed_by_its_own_keyslot() -> None:
         add_unbound(volume)
         data = digest(volume.metadata)
         with volume.unlock(THIRD, keyslot=1) as unlocked:
-            assert unlocked.renew_digest(iterations=3000) == 1
+            assert unlocked.renew_digest(iterations=3000)[0] == 1
         assert digest(volume.metadata) == data
         assert digest(volume.metadata, 1).iterations == 3000
         assert key_behind(volume, THIRD, 1) == KEY

@@ -12,7 +12,7 @@ import pytest
 from tests.source import Module, modules
 
 ROWS = (
-    ("errors", "closing", "secret", "extents", "rules", "sizes"),
+    ("errors", "closing", "secret", "extents", "rules", "sizes", "texts"),
     (
         "storage",
         "overlay",

@@ -233,7 +233,7 @@ def test_an_area_of_odd_size_moves_whole() -> None:
     [
         ({"metadata_size": 48 * K}, ValueError, "metadata size 49152, legal are the powers of two"),
         ({"metadata_size": 8 << 20}, ValueError, "metadata size 8388608, legal are"),
-        ({"keyslots_size": 4095}, ValueError, "keyslots size 0, from 4096 to 134217728"),
+        ({"keyslots_size": 4095}, ValueError, "keyslots size 4095, from 4096 to 134217728"),
         ({"keyslots_size": (128 << 20) + 4096}, ValueError, "keyslots size 134221824, from"),
         (
             {"keyslots_size": END - 32 * K + 4096},
@@ -287,7 +287,7 @@ def test_json_text_that_the_smaller_copies_do_not_hold_is_refused() -> None:
         storage.data[:] = with_document(bytes(storage.data), document)
     with (
         luksmeta.open(storage, writable=True) as volume,
-        pytest.raises(UnsupportedError, match=r"compact text has 2[0-9]{4} bytes, the area 12288"),
+        pytest.raises(UnsupportedError, match=r"JSON area: 2[0-9]{4} bytes, 12288 fit"),
     ):
         volume.configure(metadata_size=16 * K)
 

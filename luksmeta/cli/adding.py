@@ -12,7 +12,7 @@ import click
 from luksmeta import digests, key_management
 from luksmeta.cli import output, progress, prompt
 from luksmeta.cli.key_options import NewKeyOptions, UnlockOptions, new_key_options, unlock_options
-from luksmeta.cli.keyslot_options import KeyBits, KeyslotOptions, keyslot_options
+from luksmeta.cli.keyslot_options import KeyBits, KeyslotOptions, keyslot_options, priority_option
 from luksmeta.cli.keyslots import keywords, report
 from luksmeta.cli.note_options import NoteOptions, note_options
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
@@ -41,11 +41,7 @@ _Add: TypeAlias = Callable[..., int]
     metavar="N",
     help="The new keyslot's id.",
 )
-@click.option(
-    "--priority",
-    type=click.Choice(["ignore", "normal", "high", "prefer"]),
-    help="LUKS2: when the keyslot is tried; prefer is high.",
-)
+@priority_option("the keyslot")
 @click.option(
     "--unbound",
     is_flag=True,

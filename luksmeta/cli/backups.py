@@ -20,6 +20,7 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for
+from luksmeta.errors import HeaderError, NotLuksError
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.storage import FileStorage, MemoryStorage, Storage
 
@@ -97,7 +98,7 @@ def restore_header_command(
         _source(input_file) as source,
         FileStorage(volume.header_file, writable=not dry_run) as storage,
     ):
-        restoration = backup.prepare(storage, source)
+        restoration = _prepared(storage, source)
         for note in restoration.notes:
             output.warning(f"{volume.header_file}: {note}")
         changes = _changes(restoration)
@@ -108,11 +109,12 @@ def restore_header_command(
             steps = kept_headers.steps(restoration.change, storage, kept)
             _say_plan(restoration, steps, changes, kept, as_json=as_json)
             return
-        if prompt.is_interactive() and not volume.batch_mode:
-            for line in changes:
-                click.echo(output.printable(line), err=True)
+        is_asked = prompt.is_interactive() and not volume.batch_mode
+        for line in changes if is_asked else ():
+            click.echo(output.printable(line), err=True)
         prompt.confirm(
-            f"{volume.header_file}: header and keyslots will be replaced by those of {input_file}",
+            volume.header_file,
+            f"header and keyslots will be replaced by those of {input_file}",
             batch_mode=volume.batch_mode,
         )
         restoration.apply(storage, kept)
@@ -120,18 +122,25 @@ def restore_header_command(
         if as_json:
             output.say_json(
                 {
-                    "uuid": metadata.uuid,
-                    "keyslots": sorted(metadata.keyslots),
-                    "comparison": _described(restoration),
+                    **_described(restoration),
                     "backup": kept,
                 }
             )
         else:
             output.say(f"{volume.header_file}: header of volume {metadata.uuid} restored")
-            for line in changes:
+            for line in () if is_asked else changes:
                 output.say(f"  {line}")
             if kept is not None:
                 output.say(f"  the header as it was is in {kept}")
+
+
+def _prepared(storage: Storage, source: Storage) -> Restoration:
+    """The restoration; for what is wrong with the backup only another one helps."""
+    try:
+        return backup.prepare(storage, source)
+    except (NotLuksError, HeaderError) as error:
+        error.advise("another header backup is needed")
+        raise
 
 
 def _changes(restoration: Restoration) -> list[str]:
@@ -140,8 +149,15 @@ def _changes(restoration: Restoration) -> list[str]:
     return [] if comparison is None else comparison_page.restored(comparison)
 
 
-def _described(restoration: Restoration) -> dict[str, object] | None:
-    return None if restoration.comparison is None else restoration.comparison.describe()
+def _described(restoration: Restoration) -> dict[str, object]:
+    """What the header is afterwards, and what changes by that."""
+    metadata, comparison = restoration.header.metadata, restoration.comparison
+    return {
+        "uuid": metadata.uuid,
+        "keyslots": sorted(metadata.keyslots),
+        "notes": list(restoration.notes),
+        "comparison": None if comparison is None else comparison.describe(),
+    }
 
 
 def _say_plan(
@@ -153,8 +169,7 @@ def _say_plan(
     as_json: bool,
 ) -> None:
     if as_json:
-        comparison = _described(restoration)
-        output.say_json({"plan": steps, "comparison": comparison, "backup": kept})
+        output.say_json({"plan": steps, **_described(restoration), "backup": kept})
         return
     output.say_steps(steps, as_json=False)
     for line in changes:

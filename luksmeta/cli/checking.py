@@ -163,7 +163,7 @@ def _say_pages(rows: Iterable[Row], totals: _Totals) -> None:
         if row.error is None:
             findings_page.say(row)
         else:
-            output.error(f"{row.image}: {row.error}")
+            output.error(str(row.error), file=row.image)
     number = totals.holding + totals.breaking + totals.failed
     if number > 1:
         output.say(

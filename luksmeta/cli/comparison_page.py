@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import click
@@ -11,23 +11,21 @@ import click
 from luksmeta.cli.output import one_line
 from luksmeta.comparison import Comparison, KeyslotDifference, KeyslotState
 
-_RESTORED: Final = {
-    KeyslotState.SAME: "keyslot {one} stays as it is",
-    KeyslotState.MOVED: "keyslot {one} becomes keyslot {other}",
-    KeyslotState.CHANGED: "keyslot {one} goes back to the passphrase that it had",
-    KeyslotState.OTHER_MATERIAL: "keyslot {one} gets other key material for its passphrase",
-    KeyslotState.ONLY_IN_ONE: "keyslot {one} will be lost",
-    KeyslotState.ONLY_IN_OTHER: "keyslot {other} comes back",
+_RESTORED: Final = {  # true before and after
+    KeyslotState.SAME: "keyslot {one}: stays as it is",
+    KeyslotState.MOVED: "keyslot {one}: stays, as keyslot {other}",
+    KeyslotState.CHANGED: "keyslot {one}: the backup's, with another salt or KDF",
+    KeyslotState.OTHER_MATERIAL: "keyslot {one}: the backup's, with other key material",
+    KeyslotState.ONLY_IN_ONE: "keyslot {one}: lost",
+    KeyslotState.ONLY_IN_OTHER: "keyslot {other}: the backup's",
 }
 _COMPARED: Final = {
     KeyslotState.SAME: "keyslot {one}: the same passphrase opens both",
     KeyslotState.MOVED: "keyslot {one}: is keyslot {other} of {b}",
-    KeyslotState.CHANGED: "keyslot {one}: another passphrase or KDF; {b} honours the one it has",
-    KeyslotState.OTHER_MATERIAL: (
-        "keyslot {one}: the same salt, but other key material; at most one of both opens"
-    ),
-    KeyslotState.ONLY_IN_ONE: "keyslot {one}: in {a} only, {b} does not honour its passphrase",
-    KeyslotState.ONLY_IN_OTHER: "keyslot {other}: in {b} only, which honours its passphrase still",
+    KeyslotState.CHANGED: "keyslot {one}: another salt or KDF in {b}",
+    KeyslotState.OTHER_MATERIAL: "keyslot {one}: the same salt and KDF, other key material in {b}",
+    KeyslotState.ONLY_IN_ONE: "keyslot {one}: only in {a}; no other has its salt and key",
+    KeyslotState.ONLY_IN_OTHER: "keyslot {other}: only in {b}; no other has its salt and key",
 }
 _VOLUME_KEY: Final = {
     True: "the same in both",
@@ -38,20 +36,22 @@ _COMPUTED: Final = ("keyslots.", "digests.", "seqid", "header_copies.")
 
 
 def restored(comparison: Comparison) -> list[str]:
-    """What becomes of each keyslot, and what else changes, when the other header is written."""
+    """What becomes of each keyslot, and what else changes, by writing the other header."""
     lines = list(_keyslots(comparison.keyslots, _RESTORED))
     names = [each.path for each in comparison.fields if not each.path.startswith(_COMPUTED)]
     if names:
-        lines.append(f"other fields change: {one_line(', '.join(names))}")
+        lines.append(f"other fields: {one_line(', '.join(names))}")
     if comparison.same_volume_key is None:
         lines.append("the digest of the volume key is another one: it may belong to other data")
     return lines
 
 
-def render(comparison: Comparison, one: str, other: str) -> str:
-    """The page; ``one`` and ``other`` are the names of the files."""
+def render(comparison: Comparison, one: str, other: str, tried: Sequence[str] = ()) -> str:
+    """The page; ``one`` and ``other`` are the names of the files, ``tried`` what opened there."""
+    lines = _tried(tried)
     if comparison.is_equal:
-        return f"{one_line(one)} and {one_line(other)}: equal headers, keyslots and key material"
+        equal = f"{one_line(one)} and {one_line(other)}: equal headers, keyslots and key material"
+        return "\n".join([equal, *lines])
     sections: dict[str, Iterable[str]] = {
         "Volume key": [_VOLUME_KEY[comparison.same_volume_key]],
         "Keyslots": _keyslots(comparison.keyslots, _COMPARED, a=one, b=other),
@@ -61,11 +61,19 @@ def render(comparison: Comparison, one: str, other: str) -> str:
             if not each.path.startswith(_without_counterpart(comparison))
         ),
     }
-    lines = [f"{one_line(one)} -> {one_line(other)}"]
+    page = [f"{one_line(one)} -> {one_line(other)}"]
     for title, rows in sections.items():
-        shown = [f"  {row}" for row in rows] or ["  (none)"]
-        lines += ["", click.style(title, bold=True), *shown]
-    return "\n".join(lines)
+        page += _section(title, rows)
+    return "\n".join([*page, *lines])
+
+
+def _tried(results: Sequence[str]) -> list[str]:
+    return _section("What was tried", map(one_line, results)) if results else []
+
+
+def _section(title: str, rows: Iterable[str]) -> list[str]:
+    shown = [f"  {row}" for row in rows] or ["  (none)"]
+    return ["", click.style(title, bold=True), *shown]
 
 
 def _keyslots(

@@ -58,9 +58,9 @@ def convert_command(
             _say_plan(opened, conversion, kept, as_json=as_json)
             return
         prompt.confirm(
-            f"{volume.header_file}: its header will be converted to {wanted.upper()}",
+            volume.header_file,
+            f"its header will be converted to {wanted.upper()}",
             batch_mode=volume.batch_mode,
-            refused=prompt.RemovalRefusedError,
         )
         with interrupts.held() if conversion.needs_backup else contextlib.nullcontext():
             conversion.apply(opened, kept, keep=backup_file is not None)
@@ -83,7 +83,8 @@ def _opened(volume: VolumeOptions, *, dry_run: bool) -> Volume:
         if error.version != convert.NO_VERSION or not Path(file).exists():
             raise
         command = shlex.join(["luksmeta", "restore-header", volume.header_file, "-i", file])
-        raise HeaderError(f"{error}; bring it back with: {command}") from error
+        text = f"{error.text}; bring it back with: {command}"
+        raise HeaderError(text).about(volume.header_file) from error
 
 
 def _warn(name: str, conversion: Conversion, kept: str | None) -> None:
@@ -100,6 +101,7 @@ def _warn(name: str, conversion: Conversion, kept: str | None) -> None:
 def _say_plan(opened: Volume, conversion: Conversion, kept: str | None, *, as_json: bool) -> None:
     steps = kept_headers.steps(conversion.change, opened.header_storage, kept)
     if as_json:
-        output.say_json({"plan": steps, "backup": kept})
+        notes = list(conversion.notes)
+        output.say_json({"plan": steps, "notes": notes, "backup": kept})
     else:
         output.say_steps(steps, as_json=False)

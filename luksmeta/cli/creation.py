@@ -157,7 +157,12 @@ def _confirm(volume: VolumeOptions) -> None:
                 held = "data of no known kind"
             else:
                 continue
-        prompt.confirm(f"{name} holds {held}, which will be lost", batch_mode=volume.batch_mode)
+        prompt.confirm(
+            name,
+            f"holds {held}, which will be lost",
+            batch_mode=volume.batch_mode,
+            refused=prompt.FormatRefusedError,
+        )
 
 
 def _version(kind: str) -> int:

@@ -14,7 +14,13 @@ from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import FileName, json_option
 from luksmeta.cli.unlocking import read_volume_key, try_passphrases
 from luksmeta.comparison import Comparison, compare
-from luksmeta.errors import KeyslotNotFoundError, LuksError, PassphraseError, VolumeKeyError
+from luksmeta.errors import (
+    KeyslotNotFoundError,
+    LuksError,
+    NotLuksError,
+    PassphraseError,
+    VolumeKeyError,
+)
 from luksmeta.secret import SecretBytes
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
@@ -48,13 +54,14 @@ def diff_command(
 ) -> int:
     """Compare two headers: of volumes, header backups or detached headers. Nothing is written.
 
-    Field by field, and keyslot by keyslot: which are the same, by salt and key material whatever
-    their ids, which changed, and which passphrases only one side honours. With a volume and its
-    backup that says who still gets in with the backup.
+    ONE and OTHER are the files that the headers lie in. They are compared field by field, and
+    keyslot by keyslot: which are the same, by salt and key material whatever their ids, which were
+    made anew, and which only one side has. What a keyslot that only a backup has opens, whoever
+    knows its passphrase can open with the backup. --try tells of one passphrase what it opens.
     """
     output.log(f"diff of {one} and {other}, --debug {debug}")
     with ExitStack() as stack:
-        sides = [stack.enter_context(open_volume(name)) for name in (one, other)]
+        sides = [stack.enter_context(_opened_header(name)) for name in (one, other)]
         for side in sides:
             output.warn_about_copies(side.header_storage.name, side.header)
         comparison = _compared(*sides)
@@ -65,10 +72,18 @@ def diff_command(
         if as_json:
             output.say_json({**comparison.describe(), "tried": _described(tried)})
         else:
-            output.say_styled(render(comparison, one, other))
-            for name, opened in zip((one, other), tried or (), strict=False):
-                output.say(f"  {name}: {_text(opened)}")
+            results = zip((one, other), tried or (), strict=False)
+            lines = [f"{name}: {_text(opened)}" for name, opened in results]
+            output.say_styled(render(comparison, one, other, lines))
     return _DIFFERENT if exit_code and not comparison.is_equal else 0
+
+
+def _opened_header(name: str) -> Volume:
+    try:
+        return open_volume(name)
+    except NotLuksError as error:
+        error.advise("the header may lie in another file: name that one")
+        raise
 
 
 def _compared(one: Volume, other: Volume) -> Comparison:

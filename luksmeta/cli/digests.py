@@ -6,30 +6,24 @@ import click
 
 from luksmeta.cli import output, progress
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
+from luksmeta.cli.keyslot_options import (
+    force_iterations_option,
+    iter_time_option,
+    require_one_cost,
+)
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change, unlock
 from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
 from luksmeta.kdf.pbkdf import MIN_ITERATIONS
-from luksmeta.model import Metadata, Pbkdf2Digest
+from luksmeta.model import Pbkdf2Digest
 
 
 @click.command("renew-digest")
 @volume_options
 @unlock_options("This keyslot only; an unbound one's digest is its own.")
 @click.option("-h", "--hash", "hash_name", metavar="NAME", help="Default: the old digest's.")
-@click.option(
-    "-i",
-    "--iter-time",
-    type=click.IntRange(min=1),
-    metavar="MS",
-    help=f"Checking the key shall take so many milliseconds here; {DIGEST_MILLISECONDS}.",
-)
-@click.option(
-    "--pbkdf-force-iterations",
-    type=click.IntRange(min=MIN_ITERATIONS),
-    metavar="N",
-    help="Iterations, without measuring.",
-)
+@iter_time_option("Checking the key", DIGEST_MILLISECONDS)
+@force_iterations_option("Iterations", MIN_ITERATIONS)
 @click.option(
     "--bind",
     type=int,
@@ -55,14 +49,13 @@ def renew_digest_command(
     Whoever reads the header can try volume keys against the digest. All keyslots and segments of
     the old digest become the new one's; passphrases and data stay as they are.
     """
-    if iter_time is not None and pbkdf_force_iterations is not None:
-        raise click.UsageError("--iter-time and --pbkdf-force-iterations exclude each other")
+    require_one_cost(iter_time, pbkdf_force_iterations)
     with (
         open_to_change(volume, dry_run=dry_run) as opened,
         unlock(opened, key, keyslot=key.key_slot) as unlocked,
     ):
         with progress.waiting("Deriving the digest"):
-            digest_id = unlocked.renew_digest(
+            digest_id, digest = unlocked.renew_digest(
                 hash=hash_name,
                 milliseconds=iter_time or DIGEST_MILLISECONDS,
                 iterations=pbkdf_force_iterations,
@@ -71,13 +64,10 @@ def renew_digest_command(
         if dry_run:
             output.say_plans(opened.written, as_json=as_json)
         else:
-            _report(opened.metadata, digest_id, volume.header_file, as_json=as_json)
+            _report(digest_id, digest, volume.header_file, as_json=as_json)
 
 
-def _report(metadata: Metadata, digest_id: int, name: str, *, as_json: bool) -> None:
-    digest = metadata.digests[digest_id]
-    if not isinstance(digest, Pbkdf2Digest):
-        raise TypeError(f"digest {digest_id} is of type {digest.type}")
+def _report(digest_id: int, digest: Pbkdf2Digest, name: str, *, as_json: bool) -> None:
     if as_json:
         output.say_json(
             {

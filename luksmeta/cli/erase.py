@@ -38,9 +38,9 @@ def erase_command(*, volume: VolumeOptions, everything: bool, as_json: bool, dry
         if not dry_run:
             what = f"{_counted(erased)} and the header" if everything else _counted(erased)
             prompt.confirm(
-                f"{volume.header_file}: {what} will be erased, and the data with that",
+                volume.header_file,
+                f"{what} will be erased, and the data with that",
                 batch_mode=volume.batch_mode,
-                refused=prompt.RemovalRefusedError,
             )
         opened.erase(everything=everything)
         if dry_run:
@@ -62,8 +62,8 @@ def _report(
     if as_json:
         output.say_json(
             {
-                "erased": erased,
-                "left": sorted(left),
+                "keyslots": erased,
+                "keyslots_left": sorted(left),
                 "tokens_left": sorted(tokens),
                 "header_left": not everything,
             }

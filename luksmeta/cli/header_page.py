@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
-from luksmeta.cli.output import problem_of
+from luksmeta.cli.output import one_line, problem_of
 from luksmeta.cli.page import Lines, hex_lines, in_a_line, section
+from luksmeta.diagnosis import Diagnosis
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
@@ -32,6 +34,7 @@ from luksmeta.sizes import format_size
 from luksmeta.tokens.notes import Note, note_of
 from luksmeta.trust.canonical import SEAL_TYPE
 
+_WARNINGS_MAX: Final = 20
 _PRIORITIES: Final = {
     KeyslotPriority.IGNORE: "ignore: tried only when named",
     KeyslotPriority.NORMAL: "normal",
@@ -39,7 +42,7 @@ _PRIORITIES: Final = {
 }
 
 
-def render(header: Header, name: str, device_size: int) -> str:
+def render(header: Header, diagnosis: Diagnosis, name: str, device_size: int) -> str:
     """The page; ``device_size`` is that of the data's device, in bytes."""
     metadata = header.metadata
     sections = [(f"LUKS{metadata.version} volume  {name}", _summary(header))]
@@ -56,6 +59,9 @@ def render(header: Header, name: str, device_size: int) -> str:
         sections.append((f"Digest {digest_id}  {digest.type}", _digest(digest)))
     for token_id, token in sorted(metadata.tokens.items()):
         sections.append((f"Token {token_id}  {token.type}", _token(token)))
+    warnings = list(_warnings(diagnosis))
+    if warnings:
+        sections.append(("Warnings", iter(warnings)))
     return "\n\n".join(section(title, lines) for title, lines in sections)
 
 
@@ -205,3 +211,13 @@ def _token(token: Token) -> Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in token.keyslots) or "(none)"
     unreadable = ("record", "mac") if token.type == SEAL_TYPE else ()
     yield from _members(token.as_read, except_for=("type", "keyslots", *unreadable))
+
+
+def _warnings(diagnosis: Diagnosis) -> Lines:
+    """All that is wrong or odd; a damaged copy itself is among the header copies."""
+    found = diagnosis.distinct_violations()
+    for violation, copies in islice(found.items(), _WARNINGS_MAX):
+        where = f", {copies[0]} copy" if len(copies) == 1 < len(diagnosis.copies) else ""
+        yield f"{violation.severity}{where}", one_line(f"{violation} [{violation.rule}]")
+    if len(found) > _WARNINGS_MAX:
+        yield "", f"and {len(found) - _WARNINGS_MAX} more: repair --dry-run lists them all"

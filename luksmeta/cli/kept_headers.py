@@ -11,7 +11,7 @@ import click
 
 from luksmeta.cli import output
 from luksmeta.cli.options import Command, NewFileName
-from luksmeta.errors import StorageBusyError
+from luksmeta.errors import StorageExistsError
 from luksmeta.prepared_change import PreparedChange
 from luksmeta.storage import Storage
 
@@ -38,11 +38,11 @@ def backup_option(suffix: str, when: str = "") -> Callable[[Command], Command]:
 def new_name(header_file: str, wanted: str | None, suffix: str) -> str:
     """The name of the new file: the one that is wanted, or one beside the header's own file.
 
-    StorageBusyError for a name that is taken; BackupNameError for a device, which has no place
+    StorageExistsError for a name that is taken; BackupNameError for a device, which has no place
     beside it.
     """
     if wanted is not None and os.path.lexists(wanted):
-        raise StorageBusyError(f"{wanted}: file exists")
+        raise StorageExistsError("file exists").about(wanted)
     if wanted is not None:
         return wanted
     if not Path(header_file).is_file():

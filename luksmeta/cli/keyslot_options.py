@@ -12,6 +12,7 @@ from luksmeta.cli.options import Command, NumberType, grouped
 from luksmeta.errors import UnsupportedError
 from luksmeta.kdf import pbkdf as kdfs
 from luksmeta.kdf.pbkdf import Pbkdf, Pbkdf2
+from luksmeta.model import PRIORITY_NAMES
 
 DEFAULT_MILLISECONDS: Final = 2000  # configure.ac: both formats
 DEFAULT_MEMORY: Final = 1 << 20  # KiB
@@ -114,8 +115,7 @@ class KeyslotOptions:
         kind = self._kind(version)
         if self.pbkdf_force_iterations is None:
             return None
-        if self.iter_time is not None:
-            raise click.UsageError("--iter-time and --pbkdf-force-iterations exclude each other")
+        require_one_cost(self.iter_time, self.pbkdf_force_iterations)
         forced: Pbkdf
         if issubclass(kind, Pbkdf2):
             forced = Pbkdf2(hash=hash_name, iterations=self.pbkdf_force_iterations)
@@ -142,25 +142,50 @@ class KeyslotOptions:
         return self.pbkdf_parallel or DEFAULT_CPUS
 
 
+def priority_option(of: str) -> Callable[[Any], Any]:
+    """``--priority`` ``of`` a keyslot."""
+    return click.option(
+        "--priority",
+        type=click.Choice(list(PRIORITY_NAMES)),
+        help=f"LUKS2: when {of} is tried; prefer is high.",
+    )
+
+
+def iter_time_option(what: str, default: int) -> Callable[[Any], Any]:
+    """``--iter-time``: how long ``what`` shall take, in milliseconds."""
+    return click.option(
+        "-i",
+        "--iter-time",
+        type=click.IntRange(min=1),
+        metavar="MS",
+        help=f"{what} shall take so many milliseconds here; {default}.",
+    )
+
+
+def force_iterations_option(what: str, least: int | None = None) -> Callable[[Any], Any]:
+    """``--pbkdf-force-iterations``, which are ``what``."""
+    return click.option(
+        "--pbkdf-force-iterations",
+        type=click.IntRange(min=least),
+        metavar="N",
+        help=f"{what}, without measuring.",
+    )
+
+
+def require_one_cost(iter_time: int | None, forced: int | None) -> None:
+    """UsageError where both a time and a number of iterations are asked for."""
+    if iter_time is not None and forced is not None:
+        raise click.UsageError("--iter-time and --pbkdf-force-iterations exclude each other")
+
+
 _OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option(
         "--pbkdf",
         type=click.Choice(list(kdfs.NAMES)),
         help="Default: argon2id, in LUKS1 pbkdf2.",
     ),
-    click.option(
-        "-i",
-        "--iter-time",
-        type=click.IntRange(min=1),
-        metavar="MS",
-        help=f"Unlocking shall take so many milliseconds here; {DEFAULT_MILLISECONDS}.",
-    ),
-    click.option(
-        "--pbkdf-force-iterations",
-        type=int,
-        metavar="N",
-        help="Iterations (argon2: passes), without measuring.",
-    ),
+    iter_time_option("Unlocking", DEFAULT_MILLISECONDS),
+    force_iterations_option("Iterations (argon2: passes)"),
     click.option(
         "--pbkdf-memory",
         type=click.IntRange(min=1),

@@ -87,7 +87,7 @@ def convert_key_command(
     with ExitStack() as stack:
         opened = stack.enter_context(open_to_change(volume, dry_run=dry_run))
         if opened.version == 1:
-            raise UnsupportedError(f"{volume.header_file}: LUKS1 keyslots know PBKDF2 only")
+            raise UnsupportedError("LUKS1 keyslots know PBKDF2 only")
         made.check(opened.version)
         unlocked, passphrase = unlock_keeping_passphrase(opened, key, keyslot=key.key_slot)
         stack.enter_context(passphrase)

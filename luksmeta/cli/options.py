@@ -59,7 +59,7 @@ class Uuid(TextType):
 
 
 class FileName(click.Path):
-    """A file that the command is about: errors that name it need no other name."""
+    """The name of a file."""
 
     def __init__(self) -> None:
         super().__init__(readable=False)  # whether it can be read shows when it is opened
@@ -74,7 +74,6 @@ class FileName(click.Path):
         name = str(super().convert(value, param, ctx))
         if not name:
             self.fail("the name of a file is empty", param, ctx)
-        output.session.files.append(name)
         return name
 
 

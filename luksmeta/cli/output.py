@@ -5,69 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from luksmeta.errors import (
-    ChecksumError,
-    HeaderError,
-    KeyslotsAreaFullError,
-    LuksError,
-    NotLuksError,
-    PassphraseError,
-    PolicyError,
-    RequirementError,
-    ResourceLimitError,
-    SealError,
-    StorageBusyError,
-    StorageError,
-    StoragePermissionError,
-    TokenError,
-    VersionError,
-)
+from luksmeta.errors import StorageError, StorageExistsError
+from luksmeta.storage import storage_error
 
 if TYPE_CHECKING:
     from luksmeta.model import CopyState, Header
     from luksmeta.write_plan import WritePlan
 
 STANDARD_OUTPUT: Final = "standard output"
-
-# A kind of error, what its message must say for that, and what to do next; the first row counts.
-_HINTS: Final[tuple[tuple[type[LuksError], str, str], ...]] = (
-    (
-        NotLuksError,
-        "",
-        "if the header lies in another file, name it with --header; repair --dry-run looks for "
-        "remains",
-    ),
-    (
-        VersionError,
-        "cut off",
-        "restore-header brings it back from the file that convert made: IMAGE.before-convert, or "
-        "what --backup named",
-    ),
-    (ChecksumError, "", "restore-header can bring back a header backup"),
-    (HeaderError, "more)", "repair --dry-run lists them all"),
-    (PolicyError, "more)", "check lists them all"),
-    (PassphraseError, "", "dump shows the keyslots; a key file's newline counts"),
-    (SealError, "has no seal", "seal makes one, of the header as it is now"),
-    (SealError, "changed again", "verify shows how"),
-    (SealError, "", "verify lists all; repair mends a copy; seal --update accepts changes"),
-    (TokenError, "no room", "config --luks2-metadata-size makes room"),
-    (KeyslotsAreaFullError, "", "remove-key or kill-slot makes room"),
-    (RequirementError, "reencryption", "cryptsetup can finish or repair it"),
-    (ResourceLimitError, "memory is", "--max-memory raises the limit"),
-    (ResourceLimitError, "would take", "--max-time raises the limit"),
-    (ResourceLimitError, "cpus is", "--max-threads raises the limit"),
-    (StoragePermissionError, "", "check the file's owner and mode"),
-    (StorageBusyError, "exists", "nothing is overwritten; choose another name"),
-    (StorageBusyError, "", "try again when the other program has finished"),
-)
 
 
 @dataclass
@@ -76,25 +28,22 @@ class Session:
 
     debug: bool = False
     file: str | None = None
-    files: list[str] = field(default_factory=lambda: [STANDARD_OUTPUT])  # all that are named
-
-    def names_a_file(self, text: str) -> bool:
-        """Whether a message says already which of the files it is about."""
-        names = "|".join(re.escape(name) for name in self.files)
-        return bool(names and re.search(rf"(?:^|\s)(?:{names})(?::|\s(?:at|holds)\s)", text))
 
 
 session = Session()
 
 
-def error(text: str, *, hint: str | None = None) -> None:
-    """One line on standard error; with --debug the traceback of the current exception before it."""
+def error(text: str, *, file: str | None = None, hint: str | None = None) -> None:
+    """One line on standard error; with --debug the traceback of the current exception before it.
+
+    ``file`` is what it is about, where the text does not say that itself.
+    """
     if session.debug:
         import traceback
 
         click.echo(printable(traceback.format_exc()), err=True, nl=False)
-    if session.file is not None and not session.names_a_file(text):
-        text = f"{session.file}: {text}"
+    if file is not None:
+        text = f"{file}: {text}"
     click.echo(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""), err=True)
 
 
@@ -122,14 +71,6 @@ def printable(text: str) -> str:
     )
 
 
-def hint(failure: LuksError) -> str | None:
-    """What to do next about an error, where that is known."""
-    said = str(failure)
-    return next(
-        (text for kind, part, text in _HINTS if isinstance(failure, kind) and part in said), None
-    )
-
-
 def say(text: str) -> None:
     """A result for people, on standard output; parts of it may come from a disk."""
     say_styled(printable(text))
@@ -139,6 +80,18 @@ def say_styled(text: str) -> None:
     """A result for people, in which nothing is left that came from a disk as it was."""
     with to_standard_output():
         click.echo(text)
+
+
+def say_before(lines: Iterable[str], *, as_json: bool) -> None:
+    """What is about to be done, for the people who are to confirm it.
+
+    With a JSON document on standard output it is for a terminal alone, and on standard error.
+    """
+    for line in lines:
+        if not as_json:
+            say(line)
+        elif sys.stdin is not None and sys.stdin.isatty():
+            click.echo(printable(line), err=True)
 
 
 def say_json(document: Mapping[str, object]) -> None:
@@ -151,7 +104,7 @@ def say_json(document: Mapping[str, object]) -> None:
 def to_standard_output() -> Iterator[None]:
     """StorageError that names standard output, where it is closed or cannot be written."""
     if sys.stdout is None:
-        raise StorageError(f"{STANDARD_OUTPUT}: is closed")
+        raise StorageError("is closed").about(STANDARD_OUTPUT)
     with errors_of(STANDARD_OUTPUT):
         yield
 
@@ -162,8 +115,7 @@ def errors_of(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StoragePermissionError if isinstance(error, PermissionError) else StorageError
-        raise kind(f"{name}: {(error.strerror or str(error)).lower()}") from error
+        raise storage_error(error).about(name) from error
 
 
 def say_plans(plans: Iterable[WritePlan], *, as_json: bool) -> None:
@@ -177,9 +129,9 @@ def steps_of(plans: Iterable[WritePlan]) -> list[dict[str, int | str]]:
 
 
 def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:
-    """The new file that a dry run would have made; StorageBusyError when the name is taken."""
+    """The new file that a dry run would have made; StorageExistsError when the name is taken."""
     if os.path.lexists(name):
-        raise StorageBusyError(f"{name}: file exists")
+        raise StorageExistsError("file exists").about(name)
     step: dict[str, int | str] = {
         "step": "write",
         "offset": 0,
@@ -207,7 +159,8 @@ def warn_about_copies(name: str, header: Header) -> None:
     """Say which header copy of the file is damaged; nothing is repaired by reading."""
     for copy in header.copies:
         if copy.problem:
-            warning(f"{name}: {copy.copy} header copy at {copy.offset:#x}: {problem_of(copy)}")
+            where = f"{copy.copy} header copy at {copy.offset:#x}"
+            warning(f"{name}: {where}: {problem_of(copy)} (repair mends it)")
 
 
 def problem_of(copy: CopyState) -> str:

@@ -17,7 +17,7 @@ def refuse_same(name: str, volume: VolumeOptions, keys: Mapping[str, str | None]
     for what, other in {**own, **keys}.items():
         with suppress(OSError):  # one of them is not there
             if other is not None and Path(name).samefile(other):
-                raise prompt.InputError(f"{name}: is {what} itself, not a file for plaintext")
+                raise prompt.InputError(f"is {what} itself, not a file for plaintext").about(name)
 
 
 def checked_length(stream: SegmentStream, offset: int, length: int | None) -> int:

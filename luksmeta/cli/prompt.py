@@ -37,8 +37,9 @@ class InputError(LuksError):
 
 def input_error(name: str, error: OSError) -> LuksError:
     """The error for an input file that the system does not open or read."""
-    text = f"{name}: {(error.strerror or str(error)).lower()}"
-    return StoragePermissionError(text) if isinstance(error, PermissionError) else InputError(text)
+    text = (error.strerror or str(error)).lower()
+    kind = StoragePermissionError if isinstance(error, PermissionError) else InputError
+    return kind(text).about(name)
 
 
 class MismatchError(InputError):
@@ -47,14 +48,20 @@ class MismatchError(InputError):
     exit_status = 2  # as all below: src/utils_tools.c, EPERM
 
 
+class UnconfirmedError(LuksError):
+    """Nobody can be asked, and no option confirms it."""
+
+
 class RefusedError(LuksError):
-    """The user did not confirm."""
-
-
-class RemovalRefusedError(RefusedError):
-    """The user did not confirm that keyslots go, or move."""
+    """The user was asked, and did not confirm."""
 
     exit_status = 2
+
+
+class FormatRefusedError(RefusedError):
+    """The same of a new volume: luksFormat alone has another status (src/cryptsetup.c, EINVAL)."""
+
+    exit_status = 1
 
 
 class EndOfInputError(InputError):
@@ -110,9 +117,9 @@ class KeySource:
             if not is_something:
                 raise EndOfInputError(f"passphrase: nothing to read on {self.name}")
             if length > limit:
-                raise InputError(f"{self.name}: a passphrase of more than {limit} bytes")
+                raise InputError(f"a passphrase of more than {limit} bytes").about(self.name)
             if self.size and length < limit:
-                raise InputError(f"{self.name}: {length} bytes there, {limit} asked for")
+                raise InputError(f"{length} bytes there, {limit} asked for").about(self.name)
             return SecretBytes(view[:length])
 
     def _limit(self) -> int:
@@ -120,7 +127,8 @@ class KeySource:
         if not self.size:
             return PASSPHRASE_MAX if self.path is None else KEY_FILE_MAX
         if self.size > KEY_FILE_MAX:
-            raise InputError(f"{self.name}: {self.size} bytes asked for, {KEY_FILE_MAX} at most")
+            text = f"{self.size} bytes asked for, {KEY_FILE_MAX} at most"
+            raise InputError(text).about(self.name)
         return self.size
 
     def _skip(self, descriptor: int) -> None:
@@ -129,9 +137,8 @@ class KeySource:
             while left:
                 skipped = _read_into(descriptor, dropped.view()[:left])
                 if not skipped:
-                    raise InputError(
-                        f"{self.name}: offset {self.offset} is {left} bytes past its end"
-                    )
+                    text = f"offset {self.offset} is {left} bytes past its end"
+                    raise InputError(text).about(self.name)
                 left -= skipped
 
 
@@ -156,19 +163,22 @@ def is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def confirm(warning: str, *, batch_mode: bool, refused: type[RefusedError] = RefusedError) -> None:
-    """Ask for ``YES`` on a terminal; raises ``refused`` for any other answer.
+def confirm(
+    file: str, warning: str, *, batch_mode: bool, refused: type[RefusedError] = RefusedError
+) -> None:
+    """Ask for ``YES`` on a terminal before something is done to ``file``; else raise ``refused``.
 
-    Without a terminal ``-q`` must have been given: RefusedError.
+    Without a terminal ``-q`` must have been given: UnconfirmedError.
     """
     if batch_mode:
         return
     if not is_interactive():
-        raise RefusedError(f"{warning}; confirm it with -q/--batch-mode")
-    click.echo(f"{output.one_line(warning)}.", err=True)
+        raise UnconfirmedError(f"{warning}; confirm it with -q/--batch-mode").about(file)
+    text = f"{file}: {warning}."
+    click.echo(output.one_line(text), err=True)
     click.echo("Are you sure? (Type YES in capital letters): ", err=True, nl=False)
     if sys.stdin.readline().strip() != "YES":
-        raise refused("not confirmed; nothing was written")
+        raise refused("not confirmed; nothing was written").about(file)
 
 
 @contextlib.contextmanager

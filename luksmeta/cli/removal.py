@@ -164,7 +164,7 @@ def _prove_other_way_in(
             if staying:
                 _require_keys(opened, staying, unlocked.keys_by_digest)
         except PassphraseError as error:
-            text = f"the passphrase must be that of {whose}: {error}"
+            text = f"the passphrase must be that of {whose}: {error.text}"
             raise PassphraseError(text, tried=error.tried) from error
 
     if not volume.batch_mode or key.key_file is not None:
@@ -226,9 +226,16 @@ def _open_to_remove(volume: VolumeOptions, *, dry_run: bool) -> Volume:
 def _remove(
     opened: Volume, keyslot: int, volume: VolumeOptions, *, as_json: bool, dry_run: bool
 ) -> None:
+    tokens = set(opened.tokens)
     takes_last = _confirm_last(opened, [keyslot], volume, dry_run=dry_run)
     opened.remove_keyslot(keyslot, allow_last=takes_last)
+    gone = sorted(tokens - set(opened.tokens))
+    if as_json and not dry_run:
+        output.say_json({"keyslot": keyslot, "tokens": gone})
+        return
     report(opened, f"keyslot {keyslot} removed", keyslot, as_json=as_json, dry_run=dry_run)
+    for token_id in () if dry_run else gone:
+        output.say(f"{volume.header_file}: token {token_id} removed")
 
 
 def _confirm_last(
@@ -242,9 +249,9 @@ def _confirm_last(
     loss = key_management.loss_of(opened.metadata, going)
     if loss is None:
         return False
-    warning = f"{volume.header_file}: {loss}; {_LOST}"
+    warning = f"{loss}; {_LOST}"
     if set(opened.metadata.bound_keyslots) - set(going) and (dry_run or volume.batch_mode):
-        output.warning(warning)
+        output.warning(f"{volume.header_file}: {warning}")
     if not dry_run:
-        prompt.confirm(warning, batch_mode=volume.batch_mode, refused=prompt.RemovalRefusedError)
+        prompt.confirm(volume.header_file, warning, batch_mode=volume.batch_mode)
     return True

@@ -8,23 +8,24 @@ from typing import Final
 
 import click
 
-from luksmeta.cli import kept_headers, output, progress, prompt
-from luksmeta.cli.key_options import KeyFileOptions, key_file_options
+from luksmeta.cli import kept_headers, output, prompt
+from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
+from luksmeta.cli.unlocking import read_volume_key, try_passphrases
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
-from luksmeta.errors import HeaderError, NotLuksError
+from luksmeta.errors import RESTORE_HINT, HeaderError, NotLuksError, VersionError
 from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import Metadata
 from luksmeta.repair import Repair, Unlock, prepare
 from luksmeta.signatures import Signature
 from luksmeta.storage import FileStorage, Storage
-from luksmeta.unlocking import OpenedKeys, open_with_passphrase
+from luksmeta.unlocking import OpenedKeys, open_with_passphrase, open_with_volume_key
 from luksmeta.write_plan import Write
 
 _SHOWN_MAX: Final = 48  # characters of a value in the table
@@ -33,25 +34,27 @@ _SUFFIX: Final = ".before-repair"
 
 @click.command("repair")
 @volume_options
-@key_file_options
+@unlock_options()
 @kept_headers.backup_option(_SUFFIX)
 @json_option
 @dry_run_option
 def repair_command(
     *,
     volume: VolumeOptions,
-    key: KeyFileOptions,
+    key: UnlockOptions,
     backup_file: str | None,
     as_json: bool,
     dry_run: bool,
 ) -> None:
     """Put a damaged header right, as far as that needs no guessing.
 
-    A damaged or obsolete LUKS2 copy is written anew from the good one. A magic that alone is gone,
-    as after wipefs or mkswap, is put back. In LUKS1, unused keyslots and spellings are mended as
-    cryptsetup does it. First every field that changes is shown, and before anything is written the
-    header is copied to a new file, as it is. A passphrase is needed only where a reencryption that
-    an old cryptsetup began lacks its proof.
+    A damaged or obsolete LUKS2 copy is written anew from the good one, after mkswap, say. A magic
+    that alone is gone, as after wipefs, is put back. In LUKS1, which has no second copy, unused
+    keyslots and spellings are mended as cryptsetup does it.
+
+    First every field that changes is shown, and before anything is written the header is copied to
+    a new file, as it is. A passphrase is needed only where a reencryption that an old cryptsetup
+    began lacks its proof.
     """
     with FileStorage(volume.header_file) as storage:
         repair = _prepared(storage, key, as_json=as_json, dry_run=dry_run)
@@ -68,12 +71,15 @@ def repair_command(
         _carry_out(volume, repair, str(backup_file), document, as_json=as_json)
 
 
-def _prepared(storage: Storage, key: KeyFileOptions, *, as_json: bool, dry_run: bool) -> Repair:
+def _prepared(storage: Storage, key: UnlockOptions, *, as_json: bool, dry_run: bool) -> Repair:
     try:
         repair = prepare(storage)
-    except (HeaderError, NotLuksError):
-        if dry_run:
-            _say_beyond_repair(storage, as_json=as_json)
+    except (HeaderError, NotLuksError) as error:
+        if dry_run or as_json:
+            _say_beyond_repair(storage, as_json=as_json, dry_run=dry_run)
+        if not isinstance(error, VersionError):  # which knows better
+            more = "" if dry_run or as_json else "; --dry-run shows all that is wrong"
+            error.advise(f"{RESTORE_HINT}{more}")
         raise
     if not repair.unproved:
         return repair
@@ -86,19 +92,30 @@ def _prepared(storage: Storage, key: KeyFileOptions, *, as_json: bool, dry_run: 
         return repair
 
 
-def _unlock_with(key: KeyFileOptions) -> Unlock:
+def _unlock_with(key: UnlockOptions) -> Unlock:
     def unlock(metadata: Metadata, storage: Storage) -> OpenedKeys:
-        question = f"Passphrase for {storage.name}, to prove its reencryption"
-        keyslots = tuple(
-            each for each in trial_order(metadata.keyslots) if each in metadata.bound_keyslots
+        if key.volume_key_file is not None:
+            size = metadata.volume_key_size
+            with read_volume_key(key.volume_key_file, size) as volume_key:
+                return open_with_volume_key(metadata, volume_key, key.limits)
+        keyslots = _keyslots_to_try(metadata, key.key_slot)
+        keys, passphrase = try_passphrases(
+            f"Passphrase for {storage.name}, to prove its reencryption",
+            key,
+            lambda given: open_with_passphrase(metadata, storage, given, keyslots, key.limits),
         )
-        with (
-            prompt.read_passphrase(question, key.source) as passphrase,
-            progress.waiting("Deriving the key"),
-        ):
-            return open_with_passphrase(metadata, storage, passphrase, keyslots, None)
+        passphrase.wipe()
+        return keys
 
     return unlock
+
+
+def _keyslots_to_try(metadata: Metadata, named: int | None) -> tuple[int, ...]:
+    if named is not None:
+        metadata.keyslot(named)
+        return (named,)
+    bound = metadata.bound_keyslots
+    return tuple(each for each in trial_order(metadata.keyslots) if each in bound)
 
 
 def _carry_out(
@@ -110,12 +127,10 @@ def _carry_out(
     as_json: bool,
 ) -> None:
     name = volume.header_file
-    is_asked = not volume.batch_mode and prompt.is_interactive()
-    if is_asked or (volume.batch_mode and not as_json):
-        for line in _page(repair):
-            click.echo(output.printable(line), err=as_json)
+    output.say_before(_page(repair), as_json=as_json)
     prompt.confirm(
-        f"{name}: the header will be repaired as shown, and copied to {backup_file} before",
+        name,
+        f"the header will be repaired, and copied to {backup_file} before",
         batch_mode=volume.batch_mode,
     )
     with FileStorage(name, writable=True) as storage:
@@ -165,12 +180,14 @@ def _say_dry_run(
     output.say_steps(steps, as_json=False)
 
 
-def _say_beyond_repair(storage: Storage, *, as_json: bool) -> None:
+def _say_beyond_repair(storage: Storage, *, as_json: bool, dry_run: bool) -> None:
     """All that is wrong with a header that cannot be repaired: the error's line has the first."""
     with locked(storage, exclusive=False):
         diagnosis = diagnose_storage(storage)
     if as_json:
-        output.say_json({"plan": [], "repaired": False, "diagnosis": diagnosis.describe()})
+        plan: dict[str, object] = {"plan": []} if dry_run else {}
+        nothing: dict[str, object] = {"repaired": False, "uuid": None, "backup": None, "fields": []}
+        output.say_json({**plan, **nothing, "diagnosis": diagnosis.describe()})
         return
     output.say(f"{storage.name}: {diagnosis.reason}")
     for line in (*_copies(diagnosis), *_violations(diagnosis)):
@@ -193,7 +210,7 @@ def _page(repair: Repair) -> Iterator[str]:
 def _copies(diagnosis: Diagnosis) -> Iterator[str]:
     for copy in diagnosis.copies:
         place = "nowhere" if copy.offset is None else f"at {copy.offset:#x}"
-        why = f": {copy.error}" if copy.error else ""
+        why = f": {copy.error.text}" if copy.error else ""
         yield f"  {copy.copy} copy {place}: {copy.condition}{output.one_line(why)}"
 
 

@@ -86,9 +86,9 @@ A first volume, without root:
 
 \b
 Exit status: 0 done; 1 wrong arguments, or the request makes no sense for this
-volume; 2 no permission, or no keyslot opens with this passphrase; 3 out of
-memory or over a limit; 4 not a LUKS volume, damaged, too small, or an I/O error;
-5 busy, or already there; 130 interrupted.
+volume; 2 no permission, no keyslot opens with this passphrase, or not confirmed
+(a new volume: 1); 3 out of memory or over a limit; 4 not a LUKS volume, damaged,
+too small, or an I/O error; 5 busy, or already there; 130 interrupted.
 """
 
 
@@ -122,23 +122,23 @@ def run(arguments: list[str]) -> int:
     except click.Abort:
         return _interrupted(KeyboardInterrupt())
     except click.ClickException as error:
-        output.session.file = None
         text = error.format_message().rstrip(".")
         output.error(text[:1].lower() + text[1:], hint=_usage(error))
         return WRONG_ARGUMENTS
     except LuksError as error:
         _log_violations(error)
-        output.error(str(error), hint=output.hint(error))
+        file = output.session.file if error.storage_name is None else None
+        output.error(str(error), file=file, hint=error.hint)
         return error.exit_status
     except ValueError as error:
-        output.error(str(error))
+        output.error(str(error), file=output.session.file)
         return WRONG_ARGUMENTS
     except MemoryError:
-        output.error("out of memory")
+        output.error("out of memory", file=output.session.file)
         return 3
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        output.error(f"{name}{(error.strerror or str(error)).lower()}")
+        file = error.filename or output.session.file
+        output.error((error.strerror or str(error)).lower(), file=file)
         return 2 if isinstance(error, PermissionError) else 4
 
 
@@ -150,7 +150,7 @@ def _log_violations(error: LuksError) -> None:
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     progress.end_line()
-    output.error(interrupts.describe(interrupt))
+    output.error(interrupts.describe(interrupt), file=output.session.file)
     return interrupts.status(interrupt)
 
 

@@ -134,7 +134,7 @@ def _accepted(found: SealVerification, volume: VolumeOptions) -> bytes:
         for line in _lines(found.findings):
             click.echo(line, err=True)
     prompt.confirm(
-        f"{volume.header_file}: this will be sealed as it is now", batch_mode=volume.batch_mode
+        volume.header_file, "this will be sealed as it is now", batch_mode=volume.batch_mode
     )
     return found.measurement
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Final
+from typing import cast
 
 import click
 
 from luksmeta.cli import interrupts, output, prompt
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
+from luksmeta.cli.keyslot_options import priority_option
 from luksmeta.cli.note_options import NoteOptions, note_options
 from luksmeta.cli.options import (
     NewFileName,
@@ -20,23 +20,14 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
+from luksmeta.description import describe
 from luksmeta.errors import KeyslotError
+from luksmeta.luks2.limits import KNOWN_FLAGS
 from luksmeta.secret import SecretBytes
 from luksmeta.storage import new_file
 from luksmeta.tokens.assignment import require_tokens
 from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume
-
-# lib/luks2/luks2_json_metadata.c persistent_flags
-FLAGS: Final = (
-    "allow-discards",
-    "same-cpu-crypt",
-    "submit-from-crypt-cpus",
-    "no-journal",
-    "no-read-workqueue",
-    "no-write-workqueue",
-    "high_priority",
-)
 
 
 @click.command("config")
@@ -51,16 +42,12 @@ FLAGS: Final = (
     metavar="N",
     help="The keyslot of --priority, --owner and --note.",
 )
-@click.option(
-    "--priority",
-    type=click.Choice(["ignore", "normal", "high", "prefer"]),
-    help="LUKS2: when keyslot -S is tried; prefer is high.",
-)
+@priority_option("keyslot -S")
 @note_options
 @click.option(
     "--persistent-flags",
     metavar="FLAG[,FLAG]…",
-    help=f"LUKS2: all flags; empty removes them. {', '.join(FLAGS)}.",
+    help=f"LUKS2: all flags; empty removes them. {', '.join(KNOWN_FLAGS)}.",
 )
 @click.option(
     "--luks2-metadata-size", type=Size(), help="Of one header copy: 16k to 4M. Keyslots make room."
@@ -90,7 +77,7 @@ def config_command(
     A keyslot's note goes when owner and text are set to nothing. Keyslots that lie where a larger
     header will be are moved, as they are; data never is.
     """
-    flags = None if persistent_flags is None else _flags(persistent_flags)
+    flags = None if persistent_flags is None else _listed(persistent_flags)
     of_keyslot = priority is not None or note.is_given
     if of_keyslot != (key_slot is not None):
         raise click.UsageError("-S/--key-slot goes with --priority, --owner or --note")
@@ -111,16 +98,7 @@ def config_command(
         if dry_run:
             output.say_plans(opened.written, as_json=as_json)
         elif as_json:
-            metadata = opened.metadata
-            output.say_json(
-                {
-                    "uuid": metadata.uuid,
-                    "label": metadata.label,
-                    "subsystem": metadata.subsystem,
-                    "flags": list(metadata.config.flags),
-                    "keyslots_area": asdict(metadata.keyslots_area),
-                }
-            )
+            output.say_json(_described(opened))
         else:
             output.say(f"{volume.header_file}: header updated")
 
@@ -162,7 +140,7 @@ def volume_key_command(
         what = "unbound key" if unbound else "volume key"
         if output_file is None:
             prompt.confirm(
-                f"{volume.header_file}: the {what} will be shown", batch_mode=volume.batch_mode
+                volume.header_file, f"the {what} will be shown", batch_mode=volume.batch_mode
             )
         with unlock(opened, key, keyslot=key.key_slot) as unlocked:
             secret = unlocked.volume_key
@@ -179,6 +157,20 @@ def volume_key_command(
                 output.say(f"{output_file}: {what} of {8 * len(secret)} bits")
             else:
                 output.say(secret.view().hex())
+
+
+def _described(opened: Volume) -> dict[str, object]:
+    """All settings as they are now, as ``dump`` names them."""
+    header = describe(opened.header)
+    names = ("uuid", "label", "subsystem", "flags", "header_size", "keyslots_area")
+    keyslots = cast("dict[str, dict[str, object]]", header["keyslots"])
+    return {
+        **{name: header.get(name) for name in names},
+        "keyslots": {
+            keyslot_id: {name: keyslot[name] for name in ("priority", "note")}
+            for keyslot_id, keyslot in keyslots.items()
+        },
+    }
 
 
 def _require_key_that_is_meant(opened: Volume, keyslot: int, *, unbound: bool) -> None:
@@ -201,9 +193,5 @@ def _write_key(name: str, key: SecretBytes) -> None:
         file.write_at(0, key.view())
 
 
-def _flags(text: str) -> tuple[str, ...]:
-    flags = tuple(flag.strip() for flag in text.split(",") if flag.strip())
-    for flag in flags:
-        if flag not in FLAGS:
-            raise click.UsageError(f"persistent flag {flag!r} is none of {', '.join(FLAGS)}")
-    return flags
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())

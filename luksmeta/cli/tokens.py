@@ -93,10 +93,11 @@ def add_command(
     keyslots = () if unbound else None if key_slot is None else (key_slot,)
     _require_id_to_replace(token_id, token_replace)
     with open_to_change(volume, dry_run=dry_run) as opened:
+        done = "replaced" if token_id in opened.tokens else "added"
         stored = opened.tokens.add_keyring(
             key_description, keyslots=keyslots, token_id=token_id, replacing=token_replace
         )
-        _report(opened, stored, "added", as_json=as_json, dry_run=dry_run)
+        _report(opened, stored, done, as_json=as_json, dry_run=dry_run)
 
 
 @token_command.command("import")
@@ -126,13 +127,14 @@ def import_command(
     _require_id_to_replace(token_id, token_replace)
     with open_to_change(volume, dry_run=dry_run) as opened:
         require_tokens(opened.metadata)
+        done = "replaced" if token_id in opened.tokens else "imported"
         stored = opened.tokens.import_json(
             _read_text(json_file),
             keyslots=() if key_slot is None else (key_slot,),
             token_id=token_id,
             replacing=token_replace,
         )
-        _report(opened, stored, "imported", as_json=as_json, dry_run=dry_run)
+        _report(opened, stored, done, as_json=as_json, dry_run=dry_run)
 
 
 @token_command.command("export")
@@ -168,7 +170,7 @@ def export_command(
                 file.resize(len(text))
                 file.write_at(0, text)
             if as_json:
-                output.say_json({"token_id": token_id, "file": json_file, "size": len(text)})
+                output.say_json({"token": token_id, "file": json_file, "size": len(text)})
             else:
                 output.say(f"{json_file}: token {token_id} of {volume.header_file}")
 
@@ -221,13 +223,19 @@ def _require_id_to_replace(token_id: int | None, token_replace: bool) -> None:
 
 
 def _read_text(name: str | None) -> bytes:
-    """The JSON text in a file or standard input; TokenError when it is too long for any header."""
+    """The JSON text in a file or standard input.
+
+    InputError where there is nothing, TokenError when it is too long for any header.
+    """
     source = prompt.STDIN if name is None or name == "-" else name
+    what = "standard input" if source == prompt.STDIN else str(name)
     try:
         with io.BufferedReader(io.FileIO(source, closefd=source != prompt.STDIN)) as file:
             text = file.read(_TEXT_MAX + 1)
     except OSError as error:
-        raise prompt.input_error(name or "standard input", error) from error
+        raise prompt.input_error(what, error) from error
+    if not text:
+        raise prompt.EndOfInputError(f"token: nothing to read on {what}")
     if len(text) > _TEXT_MAX:
         raise TokenError(f"token: a text of more than {_TEXT_MAX} bytes")
     return text
@@ -241,7 +249,7 @@ def _report(opened: Volume, token_id: int, done: str, *, as_json: bool, dry_run:
     name = opened.header_storage.name
     if as_json:
         shown = {} if keyslots is None else {"keyslots": list(keyslots)}
-        output.say_json({"token_id": token_id, **shown})
+        output.say_json({"token": token_id, **shown})
     elif keyslots is None:
         output.say(f"{name}: token {token_id} {done}")
     else:

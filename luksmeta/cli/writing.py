@@ -149,9 +149,8 @@ def _write_stream(data: Data, descriptor: int, offset: int) -> int:
             written = copy_in(stream, offset, room, _reader(descriptor), advance)
             if os.read(descriptor, 1):
                 raise prompt.InputError(
-                    f"{data.data_storage.name}: more than the {room} bytes that fit at offset "
-                    f"{offset}; nothing was written"
-                )
+                    f"more than the {room} bytes that fit at offset {offset}; nothing was written"
+                ).about(data.data_storage.name)
         aside.commit()
     finally:
         aside.discard()

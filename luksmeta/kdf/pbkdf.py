@@ -130,6 +130,7 @@ class Limits:
                     f"{kdf.name}: {cost} is {asked}{_UNITS[cost]}, the limit {limit}{_UNITS[cost]}",
                     asked=asked,
                     limit=limit,
+                    cost=cost,
                 )
         if self.milliseconds is not None:
             _check_time(kdf, key_size, self.milliseconds)
@@ -196,6 +197,7 @@ def _check_time(kdf: Pbkdf, key_size: int, limit: int) -> None:
             f"{kdf.name}: would take about {asked} ms here, the limit is {limit} ms",
             asked=asked,
             limit=limit,
+            cost="milliseconds",
         )
 
 

@@ -65,13 +65,13 @@ class Luks1Header:
         that cryptsetup refuses too.
         """
         if storage.size < SIZE:
-            raise NotLuksError(f"{storage.name}: {storage.size} bytes, a LUKS1 header has {SIZE}")
+            raise NotLuksError(f"{storage.size} bytes, a LUKS1 header has {SIZE}")
         record = PartitionHeader.from_bytes(storage.read_at(0, SIZE))
         if record.magic != MAGIC:
-            raise NotLuksError(f"{storage.name}: no LUKS magic at 0x0")
+            raise NotLuksError("no LUKS magic at 0x0")
         if record.version != VERSION:
             raise VersionError(
-                f"{storage.name}: LUKS version {record.version}, known are 1 and 2",
+                f"LUKS version {record.version}, known are 1 and 2",
                 version=record.version,
                 offset=6,
             )
@@ -79,8 +79,7 @@ class Luks1Header:
         end = header.metadata.keyslots_area.end
         if storage.size < end:
             raise HeaderError(
-                f"{storage.name}: the last keyslot area ends at {end:#x}, the device at "
-                f"{storage.size:#x}"
+                f"the last keyslot area ends at {end:#x}, the device at {storage.size:#x}"
             )
         return header
 

@@ -179,9 +179,9 @@ class Luks2Header:
     def updated(self, metadata: Metadata) -> Self:
         """The header that says ``metadata``, its seqid one higher.
 
-        Where its keyslots area begins says how large the copies are. Raises MetadataError when it
-        breaks a rule, its JSON text does not fit, or could not be read again: a token may be nested
-        as deep as its maker likes.
+        Where its keyslots area begins says how large the copies are. Raises
+        JsonAreaFullError when its JSON text does not fit; MetadataError when it breaks a rule, or
+        could not be read again: a token may be nested as deep as its maker likes.
         """
         old = self.loaded.record
         record = replace(
@@ -208,8 +208,8 @@ class Luks2Header:
 
     def _saying(self, metadata: Metadata, record: BinaryHeader) -> Self:
         document = to_document(metadata)
-        check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
         json_area = dump_json(document, record.hdr_size - BINARY_HEADER_SIZE)
+        check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
         salts = {copy: self.salts.get(copy) or os.urandom(SALT_SIZE) for copy in HeaderCopy}
         data = copy_bytes(record, json_area, HeaderCopy.PRIMARY, salts[HeaderCopy.PRIMARY])
         written = metadata_of(record, document)
@@ -381,9 +381,9 @@ def _condition(
     loaded: LoadedCopy | LuksError, chosen: LoadedCopy
 ) -> tuple[CopyCondition, str | None]:
     if isinstance(loaded, NotLuksError):
-        return CopyCondition.MISSING, str(loaded)
+        return CopyCondition.MISSING, loaded.text
     if isinstance(loaded, LuksError):
-        return CopyCondition.DAMAGED, str(loaded)
+        return CopyCondition.DAMAGED, loaded.text
     seqid, believed = loaded.record.seqid, chosen.record.seqid
     if seqid < believed:
         text = f"obsolete: seqid {seqid}, the other copy has {believed}"

@@ -153,7 +153,7 @@ def statements() -> tuple[Statement, ...]:
 
 def _read_header(storage: Storage, copy: HeaderCopy, offset: int, magic_is_lost: bool) -> bytes:
     if storage.size < offset + BINARY_HEADER_SIZE:
-        raise NotLuksError(f"{copy} header: {storage.name} ends at {storage.size:#x}, before it")
+        raise NotLuksError(f"{copy} header: the device ends at {storage.size:#x}, before it")
     header = storage.read_at(offset, BINARY_HEADER_SIZE)
     magic = MAGIC[copy]
     if magic_is_lost:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NoReturn, cast
 
-from luksmeta.errors import MetadataError, Violation
+from luksmeta.errors import JsonAreaFullError, MetadataError, Violation
 from luksmeta.luks2.limits import JSON_DEPTH_MAX, JSON_VALUES_MAX
 from luksmeta.model import JsonObject, JsonValue
 from luksmeta.rules import Statement
@@ -85,14 +85,16 @@ def _parse_object(text: str) -> JsonObject:
 def dump_json(document: JsonObject, area_size: int) -> bytes:
     """A JSON area of ``area_size`` bytes holding the document as cryptsetup would write it.
 
-    MetadataError when the text and its zero byte need more than that, or when the document holds
-    what no JSON text can say (cryptsetup ``lib/luks2/luks2_disk_metadata.c``).
+    JsonAreaFullError when the text and its zero byte need more than that, MetadataError when the
+    document holds what no JSON text can say (cryptsetup ``lib/luks2/luks2_disk_metadata.c``).
     """
     text = compact_text(document)
-    if len(text) >= area_size:
-        raise MetadataError(
-            f"json area: text and its zero byte need {len(text) + 1} bytes,"
-            f" the area has {area_size}"
+    needed = len(text) + 1
+    if needed > area_size:
+        raise JsonAreaFullError(
+            f"no room in the JSON area: {needed} bytes, {area_size} fit",
+            needed=needed,
+            size=area_size,
         )
     return text.ljust(area_size, b"\0")
 

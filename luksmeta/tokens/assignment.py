@@ -13,6 +13,7 @@ from typing import Final
 from luksmeta.errors import TokenError, UnsupportedError
 from luksmeta.model import Metadata, Token
 
+_REPLACE_HINT: Final = "--token-replace puts the new one in its place"
 _GO_WITH_KEYSLOTS: Final = ("systemd-", "luksmeta-")
 
 
@@ -59,7 +60,7 @@ def stored(
     elif token_id not in ids:
         raise TokenError(f"token {token_id}: ids go from 0 to {ids.stop - 1}")
     elif token_id in metadata.tokens and not replacing:
-        raise TokenError(f"token {token_id}: in use already")
+        raise TokenError(f"token {token_id}: in use already").advise(_REPLACE_HINT)
     _require_keyslots(metadata, token.keyslots)
     return token_id, _with(metadata, token_id, token)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from luksmeta.errors import TokenError
 from luksmeta.model import JsonObject, JsonValue, Token
+from luksmeta.texts import check_text
 from luksmeta.tokens import notes
 
 KEYRING: Final = "luks2-keyring"
@@ -34,8 +35,9 @@ def keyring(key_description: str) -> Token:
 def to_token(members: JsonObject) -> Token:
     """The token that a JSON object says; TokenError when cryptsetup would not store it."""
     kind = members.get("type")
-    if not isinstance(kind, str) or not _is_text(kind):
+    if not isinstance(kind, str) or not kind:
         raise TokenError("token: its type is no text")
+    _check_text("its type", kind)
     token = Token(type=kind, keyslots=_keyslots(members.get("keyslots")), as_read=members)
     check = _CHECKS.get(kind)
     if check is not None:
@@ -61,8 +63,9 @@ def _check_keyring(members: JsonObject) -> None:
     if surplus:
         raise TokenError(f"token: {KEYRING} knows no member {surplus[0][:40]!r}")
     description = members.get("key_description")
-    if not isinstance(description, str) or not _is_text(description):
+    if not isinstance(description, str) or not description:
         raise TokenError(f"token: {KEYRING} needs a key_description")
+    _check_text("key_description", description)
 
 
 def _check_note(members: JsonObject) -> None:
@@ -72,9 +75,11 @@ def _check_note(members: JsonObject) -> None:
         raise TokenError(f"token: {error}") from error
 
 
-def _is_text(value: str) -> bool:
-    """Whether a C program does not take it for empty."""
-    return bool(value) and not value.startswith("\0")
+def _check_text(what: str, text: str) -> None:
+    try:
+        check_text(what, text)
+    except ValueError as error:
+        raise TokenError(f"token: {error}") from error
 
 
 _CHECKS: Final[dict[str, Callable[[JsonObject], None]]] = {

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final, Self
 
 from luksmeta.model import JsonObject, JsonValue, Metadata, Token
+from luksmeta.texts import check_text
 from luksmeta.tokens import assignment
 
 TYPE: Final = "luksmeta-note"
@@ -37,8 +38,7 @@ class Note:
             ("owner", self.owner, OWNER_MAX),
             ("purpose", self.purpose, PURPOSE_MAX),
         ):
-            if not text.isprintable():
-                raise ValueError(f"note: {name} has a character that cannot be printed")
+            check_text(f"note: {name}", text)
             size = len(text.encode())
             if size > most:
                 raise ValueError(f"note: {name} of {size} bytes, {most} are the most")

@@ -44,10 +44,10 @@ class Report:
         errors = self.errors
         if errors:
             more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-            raise PolicyError(
-                f"{self.name}: breaks the policy {self.policy}: {errors[0]}{more}",
-                findings=self.findings,
+            error = PolicyError(
+                f"breaks the policy {self.policy}: {errors[0]}{more}", findings=self.findings
             )
+            raise error.about(self.name).advise("check lists them all" if more else None)
 
 
 def check(
@@ -79,7 +79,7 @@ def judge(
     try:
         header = read_header(storage)
     except (NotLuksError, HeaderError) as error:
-        broken = finding(READABLE, READABLE.severity, "", str(error))
+        broken = finding(READABLE, READABLE.severity, "", error.text)
         return Report(storage.name, policy.name, None, (broken,), error)
     found = policy.broken_by(Subject(storage, header, is_detached=is_detached, deep=deep))
     return Report(storage.name, policy.name, header, tuple(found))

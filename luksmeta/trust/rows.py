@@ -42,8 +42,7 @@ class Row:
 
     def failed(self, error: LuksError) -> Row:
         """The same with an error, which need not name the image again."""
-        text = str(error).removeprefix(f"{self.image}: ")
-        return replace(self, error=text, status=error.exit_status)
+        return replace(self, error=error.text, status=error.exit_status)
 
     @property
     def holds(self) -> bool:

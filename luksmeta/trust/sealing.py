@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from luksmeta.errors import MetadataError, SealError, TokenError
+from luksmeta.errors import JsonAreaFullError, MetadataError, SealError, TokenError
 from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
@@ -48,7 +48,8 @@ def seal(
     require_sealable(header)
     found = verify(header, storage, volume_key, opened_by=opened_by)
     if accept is not None and found.measurement != accept:
-        raise SealError("header: has been changed again; nothing was sealed")
+        again = SealError("header: has been changed again; nothing was sealed")
+        raise again.advise("verify shows how")
     if not found.can_be_sealed and (accept is None or not found.is_key_secret):
         found.require()
     fresh = require_sealable(header.updated(header.metadata))
@@ -78,12 +79,13 @@ def with_seal(
         metadata = assignment.stored(bare.metadata, token, header.token_ids, token_id)[1]
         try:
             after = bare.restated(metadata)
-        except MetadataError as error:
+        except (MetadataError, JsonAreaFullError) as error:
             reason = error
             continue
         if attempt is short or _leaves_room(after):
             return after
-    raise TokenError(f"seal: no room for it in the header: {reason}")
+    no_room = TokenError(f"seal: no room for it in the header: {reason.text}")
+    raise no_room.advise(JsonAreaFullError.hint)
 
 
 def kept(
@@ -109,7 +111,7 @@ def kept(
         try:
             return sealers[-1].renewed(header, storage, changes)
         except SealError as error:
-            reason = str(error)
+            reason = error.text
     if warn is not None:
         warn(f"{reason}; the seal will not hold until the header is sealed again")
     return changes

@@ -69,9 +69,9 @@ class HeaderSnapshot(Storage):
     def _write(self, offset: int, data: BytesLike) -> None:
         if self._end is None or offset < self._end:
             raise StorageError(
-                f"{self.name}: the header is held as it was checked; it can be changed only when "
-                "the volume is opened without a policy"
-            )
+                "the header is held as it was checked; it can be changed only when the volume is "
+                "opened without a policy"
+            ).about(self.name)
         self._base.write_at(offset, data)
 
     def flush(self) -> None:

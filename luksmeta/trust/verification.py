@@ -22,6 +22,7 @@ from luksmeta.trust.changes import SealFault, SealFinding, changes
 from luksmeta.trust.seal import Seal
 
 HASHES: Final = ("sha256", "sha384", "sha512")
+_MISSING_HINT: Final = "seal makes one, of the header as it is now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class SealVerification:
         if self.holds:
             return
         more = f" (and {len(self.findings) - 1} more)" if len(self.findings) > 1 else ""
-        raise SealError(f"the seal does not hold: {self.findings[0]}{more}", findings=self.findings)
+        text = f"the seal does not hold: {self.findings[0]}{more}"
+        error = SealError(text, findings=self.findings)
+        raise error.advise(_MISSING_HINT) if self.is_missing else error
 
     def describe(self) -> dict[str, object]:
         """The verification as one mapping for programs."""
@@ -217,7 +220,7 @@ def _hidden_difference(
     try:
         other = load_copy(storage, which, copy_offset(which, believed.record.hdr_size))
     except LuksError as error:
-        return [SealFinding(SealFault.COPY, "header", f"{which} copy: {error}")]
+        return [SealFinding(SealFault.COPY, "header", f"{which} copy: {error.text}")]
     said = [canonical.binary_header(each) for each in (believed, other)]
     if said[0] == said[1] and believed.json_area == other.json_area:
         return []

@@ -76,10 +76,10 @@ def change_keyslots(image: Path) -> None:
 
 
 CHANGED = (
-    "keyslot 0 stays as it is",
-    "keyslot 1 goes back to the passphrase that it had",
-    "keyslot 2 comes back",
-    "keyslot 3 will be lost",
+    "keyslot 0: stays as it is",
+    "keyslot 1: the backup's, with another salt or KDF",
+    "keyslot 2: the backup's",
+    "keyslot 3: lost",
 )
 
 
@@ -267,3 +267,50 @@ def test_beside_a_device_there_is_no_place_for_the_copy(backup: Path) -> None:
         assert luksmeta(*line, "-q", "--backup", kept).status == 0
         assert luksmeta(*line[:3], kept, "-q", "--no-backup").status == 0
         assert opens(device, FIRST)
+
+
+@on_versions
+def test_what_is_wrong_with_the_backup_is_not_said_of_the_volume(
+    version: Version, backup: Path
+) -> None:
+    image = builders.file(backup.parent / "volume.img", version)
+    restore = ("restore-header", image, "-q", "-i")
+    for content in (b"", bytes(1 << 20)):
+        backup.write_bytes(content)
+        text = refused(luksmeta(*restore, backup), 4, f"error: {backup}: not a LUKS volume")
+        assert text.endswith("(another header backup is needed)")
+        answer = luksmeta(*restore, "-", stdin=content)
+        refused(answer, 4, "error: standard input: not a LUKS volume (another")
+    backup.unlink()
+    done(luksmeta("backup-header", image, "-o", backup))
+    backup.chmod(0o600)
+    data = bytearray(backup.read_bytes())
+    for at in (5000, 16384 + 5000) if version == "luks2" else (108,):
+        data[at] ^= 0xFF
+    backup.write_bytes(data)
+    refused(luksmeta(*restore, backup), 4, f"error: {backup}: p", "(another header backup")
+
+
+def test_a_backup_in_a_state_that_must_not_come_back_is_named(backup: Path) -> None:
+    image = builders.file(backup.parent / "volume.img", "luks2")
+    document = builders.document_of(image.read_bytes())
+    document["config"]["requirements"] = {"mandatory": ["offline-reencrypt"]}
+    backup.write_bytes(builders.with_document(image.read_bytes(), document))
+    answer = luksmeta("restore-header", image, "-q", "-i", backup)
+    refused(answer, 1, f"error: {backup}: header: requirement 'offline-reencrypt'")
+
+
+@on_versions
+def test_the_json_of_restoring_says_the_same_before_and_after(
+    version: Version, backup: Path
+) -> None:
+    image = builders.file(backup.parent / "volume.img", version, FIRST, SECOND)
+    done(luksmeta("backup-header", image, "-o", backup))
+    done(luksmeta("config", image, "--uuid", "11111111-2222-3333-4444-555555555555"))
+    restore = ("restore-header", image, "-q", "-i", backup, "--json")
+    dry, after = luksmeta(*restore, "--dry-run").json, luksmeta(*restore).json
+    assert dry.pop("plan")
+    assert dry == after
+    assert after["keyslots"] == [0, 1]
+    (note,) = after["notes"]
+    assert "11111111-2222" in note

@@ -209,3 +209,13 @@ def test_a_keyslot_that_may_be_in_use_keeps_the_header_as_it_is(tmp_path: Path) 
     line = ("convert", image, "--type", "luks2", "-q")
     refused(luksmeta(*line), 1, "keyslot 1: state 0x00ac71f2, neither in use nor free")
     assert image.read_bytes() == before
+
+
+def test_the_dry_run_has_the_notes_too(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks1")
+    done(luksmeta("convert", image, "--type", "luks2", "-q"))
+    done(luksmeta("config", image, "--label", "home"))
+    answer = luksmeta("convert", image, "--type", "luks1", "--dry-run", "--json")
+    assert answer.status == 0
+    assert answer.json["notes"] == ["LUKS1 has no place for the label 'home'"]
+    assert answer.json["plan"]

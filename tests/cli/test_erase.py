@@ -29,7 +29,7 @@ def test_erase_removes_every_keyslot_and_says_so(version: Version, tmp_path: Pat
     assert not cryptsetup.unlocks(image, FIRST)
     assert cryptsetup.is_luks(image)
     document = done(luksmeta("erase", image, "-q", "--json")).json
-    assert document == {"erased": [], "left": [], "tokens_left": [], "header_left": True}
+    assert document == {"keyslots": [], "keyslots_left": [], "tokens_left": [], "header_left": True}
 
 
 def test_erase_says_which_keyslots_stay(corpus: Corpus, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_erase_says_which_keyslots_stay(corpus: Corpus, tmp_path: Path) -> None:
     text = done(luksmeta("erase", image, "-q")).out
     for keyslot_id in unbound:
         assert f"  keyslot {keyslot_id} (unbound) stays\n" in text
-    assert luksmeta("erase", image, "-q", "--json").json["left"] == unbound
+    assert luksmeta("erase", image, "-q", "--json").json["keyslots_left"] == unbound
 
 
 def test_erase_keeps_an_unbound_keyslot_that_cryptsetup_made(tmp_path: Path) -> None:
@@ -70,7 +70,12 @@ def test_erase_all_leaves_no_volume(version: Version, tmp_path: Path) -> None:
     assert image.read_bytes() == before
     done(luksmeta("backup-header", image, "-o", tmp_path / "backup"))
     document = done(luksmeta("erase", image, "--all", "-q", "--json")).json
-    assert document == {"erased": [0, 1], "left": [], "tokens_left": [], "header_left": False}
+    assert document == {
+        "keyslots": [0, 1],
+        "keyslots_left": [],
+        "tokens_left": [],
+        "header_left": False,
+    }
     assert not cryptsetup.is_luks(image)
     refused(luksmeta("dump", image), 4, "not a LUKS volume")
     after, start = image.read_bytes(), builders.data_offset(version)
@@ -100,13 +105,13 @@ def test_a_keyslot_that_may_be_in_use_is_named_among_what_stays(tmp_path: Path) 
     image = odd(tmp_path)
     out = done(luksmeta("erase", image, "-q")).out
     assert out.startswith(f"{image}: 1 keyslot erased\n  keyslot 1 (state 0x00ac71f2, neither in ")
-    assert luksmeta("erase", image, "-q", "--json").json["left"] == [1]
+    assert luksmeta("erase", image, "-q", "--json").json["keyslots_left"] == [1]
     refused(luksmeta("kill-slot", image, "1", "-q"), 1, "keyslot 1: state 0x00ac71f2", "--all")
     start = luksmeta("dump", image, "--json").json["odd_keyslots"]["1"]["area"]["offset"]
     area = image.read_bytes()[start : start + 4096]
     assert area == builders.image("luks1", (FIRST, SECOND))[start : start + 4096]
     document = done(luksmeta("erase", image, "-q", "--all", "--json")).json
-    assert (document["erased"], document["left"]) == ([1], [])
+    assert (document["keyslots"], document["keyslots_left"]) == ([1], [])
     assert area not in image.read_bytes()
 
 

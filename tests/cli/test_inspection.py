@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from luksmeta.model import HeaderCopy
 from luksmeta.sizes import format_size
 from tests import builders
 from tests.builders import FIRST
@@ -102,6 +103,7 @@ def test_the_json_has_the_same_keys_for_both_versions(name: str, corpus: Corpus)
         "format", "version", "uuid", "label", "subsystem", "cipher", "key_size", "sector_size",
         "data_offset", "header_copies", "served_by", "served_because", "keyslots_area",
         "keyslots", "odd_keyslots", "segments", "digests", "tokens", "flags", "requirements",
+        "violations",
     }  # fmt: skip
     of_luks2 = {"seqid", "header_size", "checksum_algorithm", "metadata"}
     assert set(document) == (common | of_luks2 if version == 2 else common)
@@ -136,8 +138,8 @@ def hostile(path: Path) -> Path:
         "a\x1b[31m\nname": "\x9b2Jvalue\nand more",
     }
     document["config"]["flags"] = ["flag\x1b[2J"]
-    path.write_bytes(builders.with_document(base, document))
-    done(luksmeta("config", path, "--label", "\x1b[31mred\x1b[0m"))
+    data = builders.with_document(base, document)
+    path.write_bytes(builders.with_label(data, "\x1b[31mred\x1b[0m"))
     return path
 
 
@@ -162,6 +164,41 @@ def test_text_from_disk_in_an_error_cannot_steer_the_terminal(tmp_path: Path) ->
     assert answer.status != 0
     assert answer.err.count("\n") == 1
     assert "\x1b" not in answer.err
+
+
+def odd(path: Path, *, twice: bool = True) -> Path:
+    """A volume that every reader takes, with two things to be warned of."""
+    base = builders.image("luks2")
+    document = builders.document_of(base)
+    document["config"]["flags"] = ["sparkle"]
+    document["keyslots"]["0"]["kdf"]["iterations"] = 999
+    copies = tuple(HeaderCopy) if twice else (HeaderCopy.PRIMARY,)
+    path.write_bytes(builders.with_document(base, document, copies=copies))
+    return path
+
+
+def test_what_is_odd_is_on_the_page_once_and_in_the_json_for_each_copy(tmp_path: Path) -> None:
+    image = odd(tmp_path / "volume.img")
+    _, title, section = done(luksmeta("dump", image)).out.partition("\nWarnings\n")
+    assert title
+    flag, costs = (line.strip() for line in section.splitlines())
+    assert re.fullmatch(r"warning +config.flags: config: flag 'sparkle' is not known \[.*\]", flag)
+    assert "iterations is 999, usual are 1000 to 4294967295" in costs
+    violations = done(luksmeta("dump", image, "--json")).json["violations"]
+    assert [(each["path"], each["copy"]) for each in violations] == [
+        (path, copy)
+        for copy in ("primary", "secondary")
+        for path in ("config.flags", "keyslots.0.kdf.iterations")
+    ]
+    for each in violations:
+        assert set(each) == {"path", "rule", "severity", "text", "value", "copy"}
+    assert violations[1]["value"] == 999
+
+
+def test_what_one_copy_alone_has_names_that_copy(tmp_path: Path) -> None:
+    answer = luksmeta("dump", odd(tmp_path / "volume.img", twice=False))
+    assert "  warning, primary copy config.flags: " in answer.out
+    assert "Warnings" not in done(luksmeta("dump", builders.file(tmp_path / "b", "luks2"))).out
 
 
 def test_dump_reads_a_header_backup_and_a_detached_header(corpus: Corpus) -> None:

@@ -112,7 +112,13 @@ def test_json_is_one_document_of_what_was_done(version: Version, tmp_path: Path)
 def test_without_a_terminal_it_wants_to_be_confirmed(version: Version, tmp_path: Path) -> None:
     image = _image(tmp_path, version)
     before = image.read_bytes()
-    refused(luksmeta("repair", image), 1, str(image), "-q")
+    answer = luksmeta("repair", image)
+    assert (answer.status, answer.err.count("\n")) == (1, 1)
+    assert answer.err.startswith(
+        f"luksmeta: error: {image}: the header will be repaired, and copied"
+    )
+    assert "-q" in answer.err
+    assert answer.out == luksmeta("repair", image, "--dry-run").out.partition("Nothing was")[0]
     refused(luksmeta("repair", image, "--json"), 1, str(image), "-q")
     assert image.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["volume.img"]
@@ -138,13 +144,14 @@ def opens_directly(image: Path) -> bool:
 
 
 @on_versions
-@pytest.mark.parametrize("options", [(), ("-q",), ("--json",)])
+@pytest.mark.parametrize("options", [(), ("-q",)])
 def test_beyond_repair_is_status_4_and_one_line(
     version: Version, options: tuple[str, ...], tmp_path: Path
 ) -> None:
     image = _image(tmp_path, version, beyond=True)
     before = image.read_bytes()
-    refused(luksmeta("repair", image, *options), 4, str(image))
+    hint = "(restore-header can bring back a header backup; --dry-run shows all that is wrong)"
+    refused(luksmeta("repair", image, *options), 4, str(image), hint)
     assert image.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["volume.img"]
 
@@ -161,6 +168,11 @@ def test_a_dry_run_lists_all_that_is_wrong_beyond_repair(version: Version, tmp_p
     assert document["repaired"] is False
     violations = document["diagnosis"]["copies"][0]["violations"]
     assert {"path", "rule", "severity", "value", "text"} == set(violations[0])
+    without = luksmeta("repair", image, "-q", "--json")
+    assert without.status == 4
+    assert {"plan": [], **without.json} == document
+    for each in (answer, without):
+        assert each.err.rstrip().endswith("(restore-header can bring back a header backup)")
 
 
 def test_of_many_violations_the_error_names_the_first_and_debug_all(tmp_path: Path) -> None:
@@ -202,6 +214,7 @@ def test_dump_says_which_copy_served_and_why(tmp_path: Path) -> None:
     answer = luksmeta("dump", image)
     assert "Served by       the secondary copy: the primary copy is damaged" in answer.out
     assert answer.err.startswith(f"luksmeta: warning: {image}: primary header copy at 0x0: checks")
+    assert answer.err.endswith("(repair mends it)\n")
     document = luksmeta("dump", image, "--json").json
     assert document["served_by"] == "secondary"
     assert document["served_because"] == "the primary copy is damaged"
@@ -256,6 +269,45 @@ def test_a_reencryption_without_proof_wants_a_passphrase(
     assert cryptsetup.dump_json(image)["config"]["requirements"] == {
         "mandatory": ["online-reencrypt-v2"]
     }
+
+
+@pytest.mark.parametrize(
+    ("limit", "option"),
+    [(("--max-memory", "1024"), "--max-memory"), (("--max-time", "0.001"), "--max-time")],
+)
+def test_the_keys_of_a_hostile_header_are_derived_within_limits(
+    limit: tuple[str, ...], option: str, corpus: Corpus, tmp_path: Path
+) -> None:
+    image = _unproved(corpus, tmp_path / "volume.img")
+    document = builders.document_of(image.read_bytes())
+    for keyslot in document["keyslots"].values():
+        if keyslot["type"] == "luks2":
+            costs = {"type": "argon2id", "time": 4, "memory": 1 << 16, "cpus": 1}
+            keyslot["kdf"] = {**costs, "salt": keyslot["kdf"]["salt"]}
+    image.write_bytes(builders.with_document(image.read_bytes(), document))
+    before = image.read_bytes()
+    answer = luksmeta("repair", image, "-q", *limit, stdin=_PASSPHRASE + b"\n")
+    text = refused(answer, 3, str(image), "the limit")
+    assert f"{option} raises the limit" in text
+    assert image.read_bytes() == before
+
+
+def test_only_the_named_keyslot_is_tried(corpus: Corpus, tmp_path: Path) -> None:
+    image = _unproved(corpus, tmp_path / "volume.img")
+    line = ("repair", image, "-q", "-S")
+    refused(luksmeta(*line, "0", stdin=b"wrong\n"), 2, "(tried 0)")
+    refused(luksmeta(*line, "7", stdin=_PASSPHRASE), 1, "keyslot 7: not in use")
+
+
+def test_values_are_whole_in_json_and_short_on_the_page(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2")
+    with image.open("r+b") as file:
+        file.write(bytes(4096))
+    document = done(luksmeta("repair", image, "--dry-run", "--json")).json
+    found = {each["field"]: each["found"] for each in document["fields"]}
+    assert found["csum"] == "00" * 64
+    assert "…" not in json.dumps(document, ensure_ascii=False)
+    assert "…" in luksmeta("repair", image, "--dry-run").out
 
 
 def test_without_a_passphrase_the_rest_is_repaired(corpus: Corpus, tmp_path: Path) -> None:

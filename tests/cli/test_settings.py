@@ -10,7 +10,7 @@ import pytest
 from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS
-from tests.cli.runner import done, key_file, luksmeta, opens, refused
+from tests.cli.runner import CHEAP, done, key_file, luksmeta, opens, refused
 from tests.interop.peers import cryptsetup
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -173,3 +173,31 @@ def test_the_volume_key_is_not_shown_unasked(image: Path, tmp_path: Path) -> Non
     assert document == {"key_size": 32, "keyslot": 0, "volume_key": builders.VOLUME_KEY.hex()}
     line = ("volume-key", image, "-d", key, "--json", "-o", tmp_path / "file")
     assert done(luksmeta(*line)).json == {"key_size": 32, "keyslot": 0}
+
+
+def test_a_flag_counts_once_and_must_be_known(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2")
+    line = ("config", image, "--json", "--persistent-flags")
+    twice = done(luksmeta(*line, "no-journal,allow-discards,no-journal"))
+    assert twice.json["flags"] == ["no-journal", "allow-discards"]
+    refused(luksmeta(*line, "sparkle"), 1, str(image), "'sparkle' is none of allow-discards, ")
+
+
+def test_the_json_of_config_has_all_that_can_be_set(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2")
+    change = ("config", image, "-S", "0", "--priority", "prefer", "--note", "mine", "--json")
+    document = done(luksmeta(*change)).json
+    assert document["keyslots"] == {"0": {"priority": "high", "note": {"purpose": "mine"}}}
+    assert document["header_size"] == 16384
+    assert set(document["keyslots_area"]) == {"offset", "size"}
+    old = builders.file(tmp_path / "old.img", "luks1")
+    uuid = "11111111-2222-3333-4444-555555555555"
+    document = done(luksmeta("config", old, "--uuid", uuid, "--json")).json
+    assert (document["uuid"], document["header_size"]) == (uuid, None)
+
+
+def test_a_size_is_refused_by_the_number_that_was_given(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2")
+    refused(luksmeta("config", image, "--luks2-keyslots-size", "4095"), 1, "keyslots size 4095, ")
+    line = ("format", tmp_path / "new", "--size", "32M", "--luks2-keyslots-size", "4095", *CHEAP)
+    refused(luksmeta(*line, stdin=b"pw\n"), 1, "keyslots size 4095, ")

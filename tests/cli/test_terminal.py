@@ -14,6 +14,7 @@ from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, COMMAND, Argument, luksmeta, opens
+from tests.corpus import Corpus
 
 pexpect = pytest.importorskip("pexpect")
 
@@ -161,7 +162,7 @@ def test_batch_mode_asks_once(terminal: Start, image: Path) -> None:
     ("command", "refused"),
     [
         ("format", 1),
-        ("restore-header", 1),
+        ("restore-header", 2),
         ("erase", 2),
         ("convert", 2),
         ("remove-key", 2),
@@ -199,8 +200,11 @@ def test_restore_says_what_will_change_before_it_asks(terminal: Start, tmp_path:
     luksmeta("backup-header", image, "-o", tmp_path / "backup")
     luksmeta("kill-slot", image, "1", "-q")
     run = terminal("restore-header", image, "-i", tmp_path / "backup")
-    run.answer("keyslot 0 stays as it is", "").answer("keyslot 1 comes back", "")
-    assert run.answer(YES, "no\n").end()[0] == 1
+    run.answer("keyslot 0: stays as it is", "").answer("keyslot 1: the backup's", "")
+    assert run.answer(YES, "no\n").end()[0] == 2
+    run = terminal("restore-header", image, "-i", tmp_path / "backup")
+    status, seen = run.answer(YES, "YES\n").end()
+    assert (status, seen.count("keyslot 1: the backup's")) == (0, 1)
 
 
 def test_the_volume_key_is_shown_after_yes(terminal: Start, image: Path) -> None:
@@ -208,7 +212,7 @@ def test_the_volume_key_is_shown_after_yes(terminal: Start, image: Path) -> None
     status, seen = run.end()
     assert status == 0
     assert builders.VOLUME_KEY.hex() in seen
-    assert terminal("volume-key", image).answer(YES, "no\n").end()[0] == 1
+    assert terminal("volume-key", image).answer(YES, "no\n").end()[0] == 2
 
 
 def test_the_last_keyslot_is_called_by_its_number(terminal: Start, tmp_path: Path) -> None:
@@ -282,7 +286,7 @@ def test_quick_work_shows_nothing_but_its_result(terminal: Start, image: Path) -
     assert "\x1b" not in seen
 
 
-@pytest.mark.parametrize(("said", "status"), [("YES\n", 0), ("yes\n", 1)])
+@pytest.mark.parametrize(("said", "status"), [("YES\n", 0), ("yes\n", 2)])
 def test_a_repair_shows_its_fields_before_it_asks(
     said: str, status: int, image: Path, terminal: Callable[..., Terminal]
 ) -> None:
@@ -294,3 +298,20 @@ def test_a_repair_shows_its_fields_before_it_asks(
     assert seen.index("object ") < seen.index("primary header  magic") < seen.index("Are you sure")
     assert (image.read_bytes() == before) == (status != 0)
     assert image.with_name("volume.img.before-repair").exists() == (status == 0)
+
+
+def test_a_mistyped_passphrase_does_not_end_a_repair(
+    corpus: Corpus, terminal: Start, tmp_path: Path
+) -> None:
+    base = corpus("made/l2-reencrypt-init-checksum").read_bytes()
+    document = builders.document_of(base)
+    document["config"]["requirements"]["mandatory"] = ["online-reencrypt"]
+    image = tmp_path / "volume.img"
+    image.write_bytes(builders.with_document(base, document))
+    question = "to prove its reencryption: "
+    right = typed(b"correct horse battery staple")
+    run = terminal("repair", image, "-T", "2").answer(question, typed(b"wrong"))
+    status, seen = run.answer(question, right).answer(YES, "YES\n").end()
+    assert status == 0
+    assert "warning" in seen
+    assert "reencrypt-v2" in seen

@@ -45,7 +45,7 @@ def test_add_says_which_token_it_made(image: Path) -> None:
     line = ("token", "add", image, "--key-description", "home")
     assert done(luksmeta(*line)).out == f"{image}: token 0 added; keyslots 0, 1\n"
     answer = done(luksmeta(*line, "-S", "1", "--json"))
-    assert answer.json == {"token_id": 1, "keyslots": [1]}
+    assert answer.json == {"token": 1, "keyslots": [1]}
     refused(luksmeta(*line, "-S", "7"), 1, str(image), "keyslot 7: not in use")
     refused(luksmeta(*line, "--token-id", "1"), 1, str(image), "token 1: in use")
     refused(luksmeta(*line, "--token-id", "32"), 1, str(image), "0 to 31")
@@ -83,7 +83,7 @@ def test_an_import_that_makes_no_sense_changes_nothing(image: Path, tmp_path: Pa
     refused(luksmeta(*line, stdin=b"[]"), 1, str(image), "no JSON object")
     refused(luksmeta(*line, stdin=b'{"type":"luks2-x","keyslots":[]}'), 1, "luks2-x")
     refused(luksmeta(*line, stdin=b'{"type":"x","keyslots":["9"]}'), 1, "keyslot 9")
-    refused(luksmeta(*line, stdin=b'{"type":"\x1b","keyslots":[7]}'), 1, "'7'")
+    refused(luksmeta(*line, stdin=b'{"type":"x","keyslots":[7]}'), 1, "'7'")
     refused(luksmeta(*line, stdin=b" " * (5 << 20)), 1, "4194304")
     refused(luksmeta(*line, "--json-file", tmp_path / "none"), 1, "none", "no such file")
     refused(luksmeta(*line, "--json-file", tmp_path), 1, "is a directory")
@@ -97,8 +97,8 @@ def test_assign_unassign_and_remove(image: Path) -> None:
     done(luksmeta("token", "unassign", image, *which, "-S", "0"))
     refused(luksmeta("token", "unassign", image, *which, "-S", "0"), 1, "not assigned")
     answer = done(luksmeta("token", "assign", image, *which, "-S", "0", "--json"))
-    assert answer.json == {"token_id": 0, "keyslots": [1, 0]}
-    assert done(luksmeta("token", "remove", image, *which, "--json")).json == {"token_id": 0}
+    assert answer.json == {"token": 0, "keyslots": [1, 0]}
+    assert done(luksmeta("token", "remove", image, *which, "--json")).json == {"token": 0}
     refused(luksmeta("token", "remove", image, *which), 1, str(image), "token 0: not in use")
     refused(luksmeta("token", "remove", image), 1, "--token-id")
 
@@ -220,11 +220,82 @@ def test_a_note_that_makes_no_sense_is_refused(image: Path, tmp_path: Path) -> N
     refused(luksmeta("config", image, "--note", "x"), 1, "-S")
     refused(luksmeta("config", image, "-S", "9", "--note", "x"), 1, str(image), "keyslot 9")
     refused(luksmeta("config", image, "-S", "0", "--owner", "x" * 129), 1, "129 bytes, 128")
-    refused(luksmeta("config", image, "-S", "0", "--note", "\x1b[2J"), 1, "cannot be printed")
+    refused(luksmeta("config", image, "-S", "0", "--note", "\x1b[2J"), 1, "control character")
     refused(
-        luksmeta("add-key", image, *CHEAP, "--note", "\n", stdin=FIRST + b"\nx\n"), 1, "printed"
+        luksmeta("add-key", image, *CHEAP, "--note", "\n", stdin=FIRST + b"\nx\n"),
+        1,
+        "control character",
     )
     assert image.read_bytes() == before
     old = builders.file(tmp_path / "old.img", "luks1")
     refused(luksmeta("add-key", old, *CHEAP, "--owner", "Ann"), 1, str(old), "LUKS1 has no tokens")
     refused(luksmeta("config", old, "-S", "0", "--note", "x"), 1, str(old), "LUKS1 has no tokens")
+
+
+@pytest.mark.parametrize("line", [(), ("--json-file", "-")])
+def test_nothing_to_import_is_said_as_such(image: Path, line: tuple[str, ...]) -> None:
+    text = refused(luksmeta("token", "import", image, *line), 1, str(image))
+    assert "nothing to read on standard input" in text
+
+
+def test_an_empty_file_to_import_is_named(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    line = ("token", "import", image, "--json-file", tmp_path / "empty")
+    refused(luksmeta(*line), 1, f"nothing to read on {tmp_path / 'empty'}")
+
+
+def test_an_id_in_use_names_the_way_to_replace_it(image: Path) -> None:
+    add = ("token", "add", image, "--key-description", "home", "--token-id", "3")
+    assert ": token 3 added;" in done(luksmeta(*add)).out
+    refused(luksmeta(*add), 1, "token 3: in use already", "--token-replace")
+    assert ": token 3 replaced;" in done(luksmeta(*add, "--token-replace")).out
+    new = ("token", "import", image, "--token-id", "3", "--token-replace")
+    assert ": token 3 replaced;" in done(luksmeta(*new, stdin=b'{"type":"x","keyslots":[]}')).out
+    new = ("token", "import", image, "--token-id", "4", "--token-replace")
+    assert ": token 4 imported;" in done(luksmeta(*new, stdin=b'{"type":"x","keyslots":[]}')).out
+
+
+def test_a_text_without_room_is_no_damaged_header(image: Path) -> None:
+    before = image.read_bytes()
+    add = ("token", "add", image, "--key-description", "x" * 20_000)
+    text = refused(luksmeta(*add), 1, f"{image}: no room in the JSON area: 2", " bytes, 12288 fit")
+    assert text.endswith("(config --luks2-metadata-size makes it larger)")
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("config", "--label", "a\udcffb"),
+        ("config", "--label", "two\nlines"),
+        ("config", "--subsystem", "\x1b[2J"),
+        ("token", "add", "--key-description", "a\udcff"),
+        ("config", "-S", "0", "--owner", "\udcff"),
+    ],
+)
+def test_texts_that_are_none_are_refused(image: Path, line: tuple[str, ...]) -> None:
+    before = image.read_bytes()
+    at = 2 if line[0] == "token" else 1
+    answer = luksmeta(*line[:at], image, *line[at:])
+    refused(answer, 1, str(image))
+    assert "is no UTF-8" in answer.err or "control character" in answer.err
+    assert image.read_bytes() == before
+
+
+def test_a_type_with_a_nul_is_refused(image: Path) -> None:
+    text = rb'{"type":"a\u0000b","keyslots":[]}'
+    refused(luksmeta("token", "import", image, stdin=text), 1, "its type", "control character")
+
+
+def test_removing_a_keyslot_says_which_tokens_went_with_it(image: Path, tmp_path: Path) -> None:
+    for keyslot in ("0", "1"):
+        done(luksmeta("config", image, "-S", keyslot, "--owner", "Ann"))
+    key = tmp_path / "first"
+    key.write_bytes(FIRST)
+    other = tmp_path / "other.img"
+    other.write_bytes(image.read_bytes())
+    answer = done(luksmeta("remove-key", image, "-d", key, "--json"))
+    assert answer.json == {"keyslot": 0, "tokens": [0]}
+    assert done(luksmeta("kill-slot", other, "1", "-q")).out == (
+        f"{other}: keyslot 1 removed\n{other}: token 1 removed\n"
+    )

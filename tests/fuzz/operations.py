@@ -59,7 +59,7 @@ def repairing(storage: Storage) -> object:
 
 
 def page(header: Header, storage: Storage) -> object:
-    return render(header, "disk", storage.size)
+    return render(header, diagnose_storage(storage), "disk", storage.size)
 
 
 def description(header: Header, storage: Storage) -> object:

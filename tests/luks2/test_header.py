@@ -12,6 +12,7 @@ import luksmeta
 from luksmeta import (
     ChecksumError,
     HeaderError,
+    JsonAreaFullError,
     LuksError,
     MemoryStorage,
     MetadataError,
@@ -345,9 +346,10 @@ def test_label_bytes_that_are_no_utf8_are_kept() -> None:
 def test_a_document_too_long_for_its_area_is_refused_before_anything_is_written() -> None:
     with (
         luksmeta.open(UntouchedStorage(image("luks2")), writable=True) as volume,
-        pytest.raises(MetadataError),
+        pytest.raises(JsonAreaFullError) as raised,
     ):
-        volume.configure(flags=tuple("x" * 100 for _ in range(130)))
+        volume.tokens.add_keyring("x" * 13000)
+    assert raised.value.size == 12288 < 13000 < raised.value.needed
 
 
 def test_no_repr_shows_salts_digests_or_documents() -> None:

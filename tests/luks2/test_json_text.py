@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luksmeta.errors import MetadataError
+from luksmeta.errors import JsonAreaFullError, MetadataError
 from luksmeta.luks2.json_text import dump_json, parse_json_area
 from luksmeta.luks2.limits import JSON_VALUES_MAX
 from luksmeta.model import JsonObject
@@ -176,7 +176,7 @@ def test_an_area_of_too_many_values_is_refused_before_it_is_parsed() -> None:
 
 def test_one_zero_byte_must_remain() -> None:
     assert dump_json({"a": 1}, 8) == b'{"a":1}\0'
-    with pytest.raises(MetadataError, match="need 8 bytes, the area has 7"):
+    with pytest.raises(JsonAreaFullError, match="no room in the JSON area: 8 bytes, 7 fit"):
         dump_json({"a": 1}, 7)
 
 

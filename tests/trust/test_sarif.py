@@ -27,7 +27,7 @@ SCHEMA = json.loads(Path(__file__).with_name("sarif-2.1.0-schema.json").read_tex
 def rows() -> list[Row]:
     """A row for every attack, one that holds, and one that could not be read."""
     attacked = (check(MemoryStorage(each.change(good_image()))) for each in ATTACKS)
-    failed = Row("a b.img", "default").failed(StorageError("a b.img: short read"))
+    failed = Row("a b.img", "default").failed(StorageError("short read").about("a b.img"))
     return [Row.of(each, "/disks/x.img") for each in attacked] + [Row("good", "default"), failed]
 
 

@@ -115,7 +115,8 @@ def _all_stripes(view: View) -> Iterator[Finding]:
     for keyslot_id, keyslot in _keyslots(view, "luks2"):
         stripes = number(_inner(keyslot, "af"), "stripes")
         if stripes != STRIPES:
-            text = f"keyslot {keyslot_id}: {stripes:#x} stripes are stated, {STRIPES:#x} are used"
+            stated = str(stripes)[:40]
+            text = f"keyslot {keyslot_id}: {stated} stripes are stated, {STRIPES} are used"
             yield f"keyslots.{keyslot_id}.af.stripes", text
 
 
@@ -166,8 +167,8 @@ def _kdf_costs(view: View) -> Iterator[Finding]:
         kdf = _inner(keyslot, "kdf")
         for name, (least, most) in _COSTS.items():
             if KDF.knows(kdf) and name in kdf and not least <= number(kdf, name) <= most:
-                cost = f"{number(kdf, name):#x}"[:40]
-                text = f"keyslot {keyslot_id}: {name} is {cost}, usual are {least:#x} to {most:#x}"
+                cost = str(number(kdf, name))[:40]
+                text = f"keyslot {keyslot_id}: {name} is {cost}, usual are {least} to {most}"
                 yield f"keyslots.{keyslot_id}.kdf.{name}", text
 
 
