@@ -57,4 +57,4 @@ def inspect_command(
 
         output.say_styled(render(inspection))
     if not inspection.has_traces:
-        raise NotLuksError(f"{inspection.name}: no trace of a LUKS header")
+        raise NotLuksError("no trace of a LUKS header").about(inspection.name)

@@ -40,7 +40,9 @@ class Evidence(Storage):
         yield Extent(0, self.size)
 
     def _write(self, offset: int, data: BytesLike) -> None:
-        raise StorageError(f"{self.name}: evidence, {len(data)} bytes at {offset:#x} not written")
+        raise StorageError(f"evidence, {len(data)} bytes at {offset:#x} not written").about(
+            self.name
+        )
 
 
 @dataclass(slots=True)
@@ -163,8 +165,8 @@ class MappedEvidence(Evidence):
         for extent in extents:
             if extent.end > base.size:
                 raise StorageError(
-                    f"{name}: reaches to {extent.end:#x}, {base.name} ends at {base.size:#x}"
-                )
+                    f"reaches to {extent.end:#x}, {base.name} ends at {base.size:#x}"
+                ).about(name)
             self._parts.append((Extent(at, extent.size), extent.offset))
             at += extent.size
         self._size = at
