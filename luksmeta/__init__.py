@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         Violation,
         VolumeKeyError,
     )
+    from luksmeta.forensics.guessing.guesses import Guesses, WordList
+    from luksmeta.forensics.guessing.rules import load_rules
+    from luksmeta.forensics.guessing.search import FoundPassphrase, find_passphrase
     from luksmeta.forensics.inspector import Inspection, inspect
     from luksmeta.headerless import HeaderlessVolume
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
@@ -68,6 +71,8 @@ __all__ = [
     "CopyDiagnosis",
     "Diagnosis",
     "FileStorage",
+    "FoundPassphrase",
+    "Guesses",
     "HeaderError",
     "HeaderlessVolume",
     "Inspection",
@@ -113,12 +118,15 @@ __all__ = [
     "Violation",
     "Volume",
     "VolumeKeyError",
+    "WordList",
     "__version__",
     "check",
     "check_all",
     "diagnose",
+    "find_passphrase",
     "format",
     "inspect",
+    "load_rules",
     "measure",
     "open",
     "open_loopaes",
@@ -154,6 +162,9 @@ _HOMES = {
         "Violation",
         "VolumeKeyError",
     ),
+    "luksmeta.forensics.guessing.guesses": ("Guesses", "WordList"),
+    "luksmeta.forensics.guessing.rules": ("load_rules",),
+    "luksmeta.forensics.guessing.search": ("FoundPassphrase", "find_passphrase"),
     "luksmeta.forensics.inspector": ("Inspection", "inspect"),
     "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (

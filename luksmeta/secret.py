@@ -20,6 +20,7 @@ wiped when an exception passes by. What cannot be helped:
   and LRW's tables, lmk and tcw are made of Python's integers, and so are plaintext blocks (those
   of a split key as well) in ECB, CTR, LRW, and XTS of other ciphers than AES, Serpent and Twofish;
 - plaintext of the data, which is the caller's;
+- guesses at a passphrase (forensics/guessing), which are made as text, and go through pipes;
 - memory of a process that ``fork`` made, which has secrets of its own until it wipes them;
 - an interrupt between two instructions of Python, before a ``with`` block has taken its secret
   over: the garbage collector wipes it then.

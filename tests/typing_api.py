@@ -82,3 +82,12 @@ def look(path: Path) -> bool:
     inspection = luksmeta.inspect(path, entropies=[40, 50.5])
     assert_type(inspection, luksmeta.Inspection)
     return all(each.can_open is not False for each in inspection.keyslots.values())
+
+
+def guess(path: Path, words: Path) -> str | None:
+    rules = luksmeta.load_rules("best64.rule")
+    guesses = luksmeta.Guesses(b"almost", [luksmeta.WordList(str(words))], rules)
+    with luksmeta.open(path) as volume:
+        found = luksmeta.find_passphrase(volume, guesses, processes=2)
+    assert_type(found, luksmeta.FoundPassphrase | None)
+    return None if found is None else found.guess.variant

@@ -31,6 +31,45 @@ def bar(what: str, *, first: str | None = None) -> Iterator[Callable[[int, int],
         shown.close()
 
 
+@contextlib.contextmanager
+def count(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Progress of work that is counted in ``unit``, on a terminal's standard error.
+
+    Gives a function to call with how many are done, and how many there are where that is known.
+    """
+    if not is_shown():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    started, first = time.monotonic(), None
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit + "{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def show(done: int, total: int | None) -> None:
+            nonlocal first
+            first = done - 1 if first is None else first
+            rate = (done - first) / max(time.monotonic() - started, 1e-3)
+            bar.update(task, completed=done, total=total, rate=f", {rate:.3g}/s")
+
+        yield show
+
+
 def end_line() -> None:
     """End the line of a prompt that was left, on a terminal."""
     if is_shown():

@@ -38,6 +38,13 @@ def online_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def usable_cpus() -> int:
+    """Processors that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) or 1
+    return online_cpus()
+
+
 if sys.platform == "win32":
 
     def _windows_memory() -> tuple[int, int]:

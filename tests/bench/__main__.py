@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.bench import check, data, kdf, sector, startup, unlock
+from tests.bench import check, data, guesses, kdf, sector, startup, unlock
 
 if __name__ == "__main__":
-    for bench in (sector, data, unlock, kdf, startup, check):
+    for bench in (sector, data, unlock, kdf, startup, check, guesses):
         bench.main()

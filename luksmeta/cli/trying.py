@@ -1,0 +1,246 @@
+"""``unlock --try`` and ``--words``: passphrases that are almost known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from luksmeta.cli import interrupts, output, progress, prompt
+from luksmeta.cli.key_options import UnlockOptions
+from luksmeta.cli.options import VolumeOptions
+from luksmeta.cli.seal_options import SealOptions
+from luksmeta.cli.try_options import STANDARD_INPUT, TryOptions
+from luksmeta.errors import PassphraseError
+from luksmeta.forensics.evidence import EvidenceFile
+from luksmeta.storage import new_file
+from luksmeta.trust.opening import open_header
+
+if TYPE_CHECKING:
+    from luksmeta.forensics.guessing.guesses import Guesses, WordList
+    from luksmeta.forensics.guessing.search import FoundPassphrase, Search
+    from luksmeta.forensics.guessing.state import State
+    from luksmeta.forensics.guessing.target import Target
+    from luksmeta.secret import SecretBytes
+    from luksmeta.volume import Volume
+
+_SAVE_SECONDS: Final = 1.0
+
+
+def search(
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    trying: TryOptions,
+    *,
+    seal: SealOptions,
+    policy: str | None,
+    as_json: bool,
+) -> None:
+    """Try guesses until one opens a keyslot, and say which; PassphraseError when none does."""
+    trying.check(key)
+    with ExitStack() as stack:
+        found_file = None
+        if trying.found_file is not None:  # made at once: hours later it must not be impossible
+            stack.enter_context(interrupts.making(trying.found_file))
+            found_file = stack.enter_context(new_file(trying.found_file))
+        evidence = stack.enter_context(EvidenceFile(volume.header_file))
+        opened = stack.enter_context(_opened(evidence, volume, policy))
+        output.warn_about_copies(volume.header_file, opened.header)
+        run = _prepared(_target(opened, key), _guesses(stack, volume, key, trying), key, trying)
+        found = run.carried_out()
+        passphrase = found.guess.passphrase
+        if seal.demand is not None:
+            opened.unlock(
+                passphrase, keyslot=found.keyslot, limits=key.limits, require_seal=seal.demand
+            ).close()
+        if found_file is not None:
+            found_file.resize(len(passphrase))
+            found_file.write_at(0, passphrase)
+    _report(run, found, volume, trying, as_json=as_json)
+
+
+def _report(
+    run: _Run, found: FoundPassphrase, volume: VolumeOptions, trying: TryOptions, *, as_json: bool
+) -> None:
+    if as_json:
+        output.say_json(
+            {
+                "keyslot": found.keyslot,
+                "variant": found.guess.variant,
+                **run.describe(),
+                "found_file": trying.found_file,
+            }
+        )
+        return
+    output.say(
+        f"{volume.header_file}: keyslot {found.keyslot} opens, the passphrase is "
+        f"{found.guess.variant}"
+    )
+    output.say(f"{run.search.tried} guesses tried, {run.rate:.3g} a second on each keyslot")
+    if trying.found_file is not None:
+        output.say(f"{trying.found_file}: the passphrase, as a key file")
+
+
+@dataclass(slots=True)
+class _Run:
+    """A search, the state that it keeps, and how many guesses there are at most."""
+
+    search: Search
+    state: State | None
+    total: int | None
+    resumed_at: int
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Guesses a second of this run."""
+        return (self.search.tried - self.resumed_at) / max(self.seconds, 1e-3)
+
+    def describe(self) -> dict[str, object]:
+        """Its members of the JSON document."""
+        keyslots = self.search.target.keyslots
+        return {
+            "tried": self.search.tried,
+            "guesses": self.total,
+            "resumed_at": self.resumed_at,
+            "keyslots_tried": list(keyslots),
+            "processes": self.search.processes,
+            "seconds": round(self.seconds, 3),
+            "guesses_per_second": float(f"{self.rate:.3g}"),
+            "keyslot_trials_per_second": float(f"{self.rate * len(keyslots):.3g}"),
+        }
+
+    def carried_out(self) -> FoundPassphrase:
+        """What is found, with progress on a terminal; PassphraseError when nothing is.
+
+        The position is kept however it ends.
+        """
+        began = time.monotonic()
+        with (
+            progress.count("Trying", "guesses") as show,
+            _kept(self.search, self.state) as keep,
+        ):
+
+            def report(_position: int, tried: int) -> None:
+                keep()
+                show(tried, self.total)
+
+            found = self.search.run(report)
+        self.seconds = time.monotonic() - began
+        if found is None:
+            raise _not_found(self.search)
+        return found
+
+
+def _opened(evidence: EvidenceFile, volume: VolumeOptions, policy: str | None) -> Volume:
+    from luksmeta.volume import is_same_file
+    from luksmeta.volume import open as open_volume
+
+    if policy is None:
+        return open_volume(evidence)
+    is_detached = not is_same_file(volume.header_file, volume.image)
+    return open_header(evidence, policy, is_detached=is_detached)
+
+
+def _target(opened: Volume, key: UnlockOptions) -> Target:
+    from luksmeta.forensics.guessing.target import Target
+
+    named = None if key.key_slot is None else (key.key_slot,)
+    target = Target.of(opened, named, key.limits)
+    for why in target.hindered.values():
+        output.warning(f"not tried: {why}")
+    return target
+
+
+def _guesses(
+    stack: ExitStack, volume: VolumeOptions, key: UnlockOptions, trying: TryOptions
+) -> Guesses:
+    from luksmeta.forensics.guessing.guesses import Guesses, WordList
+    from luksmeta.forensics.guessing.rules import load_rules
+
+    rules = () if trying.rules is None else load_rules(trying.rules)
+    passphrase = _passphrase(volume, key, trying)
+    if passphrase is not None:
+        stack.enter_context(passphrase)
+    return Guesses(passphrase, tuple(WordList(each) for each in trying.words), rules)
+
+
+def _passphrase(
+    volume: VolumeOptions, key: UnlockOptions, trying: TryOptions
+) -> SecretBytes | None:
+    """The passphrase that is varied; with word lists standard input may be without one."""
+    if not trying.try_variants:
+        return None
+    try:
+        return prompt.read_passphrase(f"Passphrase for {volume.image}", key.source)
+    except prompt.EndOfInputError:
+        if not trying.words:
+            raise
+        return None
+
+
+def _prepared(target: Target, guesses: Guesses, key: UnlockOptions, trying: TryOptions) -> _Run:
+    from luksmeta.forensics.guessing.search import Search
+    from luksmeta.forensics.guessing.state import Inputs, State
+
+    processes = target.processes(trying.processes, key.max_memory)
+    lines, digest = _measured(guesses.words)
+    total = None if lines is None else guesses.at_most(lines)
+    run = Search(target, guesses, processes if total is None else max(min(processes, total), 1))
+    if trying.state is None:
+        return _Run(run, None, total, 0)
+    inputs = Inputs(target, guesses.passphrase, digest, guesses.rules)
+    with progress.waiting("Comparing the state"):
+        state = State.of(trying.state, inputs)
+    run.position = state.position
+    if state.position:
+        output.log(f"{trying.state}: goes on after {state.position} guesses")
+    return _Run(run, state, total, state.position)
+
+
+def _measured(words: Sequence[WordList]) -> tuple[int | None, bytes | None]:
+    """The number of lines and a digest of word lists; nothing is known of standard input."""
+    import hashlib
+
+    if any(each.path == STANDARD_INPUT for each in words):
+        return None, None
+    lines, digests = 0, b""
+    with progress.waiting("Reading the word lists"):
+        for each in words:
+            count, digest = each.measure()
+            lines, digests = lines + count, digests + digest
+    return lines, hashlib.sha256(digests).digest() if words else None
+
+
+@contextmanager
+def _kept(run: Search, state: State | None) -> Iterator[Callable[[], None]]:
+    """Save the position from time to time, and at the end."""
+    if state is None:
+        yield lambda: None
+        return
+    saved = time.monotonic()
+
+    def save_now_and_then() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= _SAVE_SECONDS:
+            state.save(run.position)
+            saved = time.monotonic()
+
+    try:
+        yield save_now_and_then
+    except KeyboardInterrupt:
+        output.warning(f"{state.path}: {run.position} guesses tried; the same command goes on")
+        raise
+    finally:
+        state.save(run.position)
+
+
+def _not_found(run: Search) -> PassphraseError:
+    ids = ", ".join(map(str, run.target.keyslots))
+    text = f"none of {run.tried} guesses opens a keyslot (tried {ids})"
+    hindered = "; ".join(run.target.hindered.values())
+    if hindered:
+        text += f"; not tried: {hindered}"
+    return PassphraseError(text, tried=run.target.keyslots).advise(None)

@@ -1,0 +1,1 @@
+"""Trying passphrases that are almost known: variants, word lists with rules, many processes."""
