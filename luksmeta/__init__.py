@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         KeyslotsAreaFullError,
         LuksError,
         MetadataError,
+        MissingExtraError,
         NotLuksError,
         PassphraseError,
         PolicyError,
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
         Violation,
         VolumeKeyError,
     )
+    from luksmeta.forensics.findings import Finding, Scan
     from luksmeta.forensics.guessing.guesses import Guesses, WordList
     from luksmeta.forensics.guessing.rules import load_rules
     from luksmeta.forensics.guessing.search import FoundPassphrase, find_passphrase
     from luksmeta.forensics.inspector import Inspection, inspect
+    from luksmeta.forensics.scanner import scan
     from luksmeta.headerless import HeaderlessVolume
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
     from luksmeta.loopaes import open_loopaes
@@ -71,6 +74,7 @@ __all__ = [
     "CopyDiagnosis",
     "Diagnosis",
     "FileStorage",
+    "Finding",
     "FoundPassphrase",
     "Guesses",
     "HeaderError",
@@ -86,6 +90,7 @@ __all__ = [
     "MemoryStorage",
     "Metadata",
     "MetadataError",
+    "MissingExtraError",
     "NotLuksError",
     "Note",
     "PassphraseError",
@@ -97,6 +102,7 @@ __all__ = [
     "Report",
     "RequirementError",
     "ResourceLimitError",
+    "Scan",
     "SealError",
     "SealFault",
     "SealFinding",
@@ -131,6 +137,7 @@ __all__ = [
     "open",
     "open_loopaes",
     "open_plain",
+    "scan",
 ]
 
 _HOMES = {
@@ -145,6 +152,7 @@ _HOMES = {
         "KeyslotsAreaFullError",
         "LuksError",
         "MetadataError",
+        "MissingExtraError",
         "NotLuksError",
         "PassphraseError",
         "PolicyError",
@@ -165,6 +173,8 @@ _HOMES = {
     "luksmeta.forensics.guessing.guesses": ("Guesses", "WordList"),
     "luksmeta.forensics.guessing.rules": ("load_rules",),
     "luksmeta.forensics.guessing.search": ("FoundPassphrase", "find_passphrase"),
+    "luksmeta.forensics.findings": ("Finding", "Scan"),
+    "luksmeta.forensics.scanner": ("scan",),
     "luksmeta.forensics.inspector": ("Inspection", "inspect"),
     "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (

@@ -181,6 +181,10 @@ class JsonAreaFullError(UnsupportedError):
         self.size = size
 
 
+class MissingExtraError(LuksError):
+    """A library of one of the package's extras is needed and not installed."""
+
+
 class AlgorithmError(LuksError):
     """A cipher, hash or KDF that is not available here: ``kind`` and ``name``."""
 

@@ -94,6 +94,7 @@ THIRD_PARTY = {  # and who may import it
     "click": "cli*",
     "construct": "*",
     "cryptography": "*",
+    "dissect": "forensics.*",
     "pyarrow": "trust.parquet",
     "rich": "cli*",
 }

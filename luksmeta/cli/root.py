@@ -37,6 +37,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.hash": ("hash",),
     "luksmeta.cli.erase": ("erase",),
     "luksmeta.cli.convert": ("convert",),
+    "luksmeta.cli.scan": ("scan",),
     "luksmeta.cli.benchmark": ("benchmark",),
     "luksmeta.cli.completion": ("completion",),
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.bench import check, data, guesses, kdf, sector, startup, unlock
+from tests.bench import check, data, guesses, kdf, scan, sector, startup, unlock
 
 if __name__ == "__main__":
-    for bench in (sector, data, unlock, kdf, startup, check, guesses):
+    for bench in (sector, data, unlock, kdf, startup, check, scan, guesses):
         bench.main()

@@ -1,0 +1,173 @@
+"""The libraries of the ``[forensics]`` extra, imported when they are needed.
+
+dissect.volume, dissect.hypervisor and dissect.evidence parse what a hostile disk says, and tell of
+trouble by exceptions of every kind, the parser's own and Python's. They get file objects of ours
+and never a path: what they read is in the log, and an image cannot make them open another file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from luksmeta.errors import LuksError, MissingExtraError, StorageError
+from luksmeta.extents import Extent, align_down
+from luksmeta.forensics.evidence import Evidence
+from luksmeta.model import SECTOR_SIZE
+from luksmeta.storage import Storage
+
+SIZE_MAX: Final = 64 << 40  # the largest VHDX; no format here has larger disks in practice
+_READ_MAX: Final = 64 << 20  # what is asked for at once beyond this is a damaged or hostile number
+
+
+def module(name: str, purpose: str) -> Any:  # noqa: ANN401  # these libraries carry no types
+    """A module of dissect; MissingExtraError that says what it is needed for."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = ".".join(name.split(".")[:2])
+        raise MissingExtraError(
+            f"{purpose} takes {package}, of the extra luksmeta[forensics]"
+        ).advise("pip install 'luksmeta[forensics]'") from error
+
+
+@contextmanager
+def parsing(name: str, what: str) -> Iterator[None]:
+    """StorageError about ``name`` instead of whatever a parser raises."""
+    try:
+        yield
+    except LuksError as error:
+        error.about(name)
+        raise
+    except Exception as error:  # parsers of hostile bytes, see above
+        text = str(error) or f"cannot be parsed ({type(error).__name__})"
+        raise StorageError(f"{what}: {text}").about(name) from error
+
+
+class StorageFile(io.RawIOBase):
+    """A storage as the file object that dissect reads."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__()
+        self._storage = storage
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Yes; and nothing else."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move the position."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._storage.size}
+        self._position = max(0, base[whence] + offset)
+        return self._position
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to ``size`` bytes, as many as there are; StorageError for an absurd number."""
+        left = max(0, self._storage.size - self._position)
+        size = left if size is None or size < 0 else min(size, left)
+        if size > _READ_MAX:
+            raise StorageError(f"{size} bytes at once, {_READ_MAX} are most").about(
+                self._storage.name
+            )
+        if size == 0:
+            return b""
+        data = self._storage.read_at(self._position, size)
+        self._position += size
+        return data
+
+
+class StreamEvidence(Evidence):
+    """What a file object of dissect gives, ``size`` bytes; ``close`` closes what it reads from.
+
+    No read crosses a multiple of ``step``, where a library cannot do that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stream: Any,  # noqa: ANN401  # as above
+        size: int,
+        close: Callable[[], None] = lambda: None,
+        *,
+        step: int | None = None,
+    ) -> None:
+        super().__init__(name)
+        if not 0 < size <= SIZE_MAX:
+            raise StorageError(f"states a size of {size} bytes, {SIZE_MAX} are most").about(name)
+        self._stream = stream
+        self._size = size
+        self._close = close
+        self._step = step or SIZE_MAX
+
+    @property
+    def size(self) -> int:
+        """The size of the virtual disk."""
+        return self._size
+
+    def _read(self, offset: int, size: int) -> bytes:
+        parts, end = [], offset + size
+        with parsing(self.name, f"at {offset:#x}"):
+            while offset < end:
+                upto = min(end, align_down(offset, self._step) + self._step)
+                self._stream.seek(offset)
+                parts.append(self._stream.read(upto - offset))
+                offset = upto
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the files below."""
+        self._close()
+
+
+class JoinedEvidence(Evidence):
+    """Several storages as one, one behind the other."""
+
+    def __init__(self, name: str, parts: Sequence[Storage]) -> None:
+        super().__init__(name)
+        self._parts: list[tuple[Extent, Storage]] = []
+        for part in parts:
+            self._parts.append((Extent(self.size, part.size), part))
+
+    @property
+    def size(self) -> int:
+        """The sum of the parts."""
+        return self._parts[-1][0].end if self._parts else 0
+
+    def _read(self, offset: int, size: int) -> bytes:
+        read = []
+        for own, part in self._parts:
+            start, end = max(own.offset, offset), min(own.end, offset + size)
+            if start < end:
+                read.append(part.read_at(start - own.offset, end - start))
+        return b"".join(read)
+
+
+class SectorStream:
+    """A disk of dissect that reads sectors, as a file object."""
+
+    def __init__(self, disk: Any) -> None:  # noqa: ANN401  # as above
+        self._disk = disk
+        self._position = 0
+
+    def seek(self, offset: int) -> None:
+        """Move the position."""
+        self._position = offset
+
+    def read(self, size: int) -> bytes:
+        """The bytes at the position."""
+        first, skipped = divmod(self._position, SECTOR_SIZE)
+        count = -(-(skipped + size) // SECTOR_SIZE)
+        data: bytes = self._disk.read_sectors(first, count)
+        return data[skipped : skipped + size]
