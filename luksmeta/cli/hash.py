@@ -12,7 +12,7 @@ from luksmeta.cli import output
 from luksmeta.cli.options import NewFileName, VolumeOptions, json_option, volume_options
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.errors import KeyslotError, LuksError, UnsupportedError
-from luksmeta.forensics.evidence import EvidenceFile
+from luksmeta.forensics.containers import open_evidence
 from luksmeta.forensics.hashes_export import ExportedHash, HashForm, export
 from luksmeta.forensics.material import KeyslotCondition, condition_of
 from luksmeta.forensics.regions import areas_of, examine
@@ -56,10 +56,10 @@ def hash_command(
 
     with ExitStack() as stack:
         log = stack.enter_context(log_to(read_log))
-        image = stack.enter_context(EvidenceFile(volume.image, log))
+        image = stack.enter_context(open_evidence(volume.image, log).storage)
         header = None
         if volume.header is not None:
-            header = stack.enter_context(EvidenceFile(volume.header, log))
+            header = stack.enter_context(open_evidence(volume.header, log).storage)
         opened = stack.enter_context(open_volume(image, header=header))
         output.warn_about_copies(volume.header_file, opened.header)
         ids = opened.metadata.keyslots if key_slot is None else (key_slot,)

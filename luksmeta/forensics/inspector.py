@@ -18,8 +18,9 @@ from luksmeta.description import describe
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
 from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
+from luksmeta.forensics.containers import open_evidence
 from luksmeta.forensics.copies import CopyContent
-from luksmeta.forensics.evidence import EvidenceFile, ReadLog
+from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.hidden import Hidden, hidden_in
 from luksmeta.forensics.material import KeyslotCondition, Leftover, condition_of, leftovers_of
 from luksmeta.forensics.randomness import Run, runs_of
@@ -130,6 +131,7 @@ def inspect(
 ) -> Inspection:
     """Inspect the header of ``target``; with ``header`` it lies there.
 
+    A path may be that of a container file and name a part, as for :func:`luksmeta.scan`.
     ``entropies`` are those of passphrases, in bits, for which the cost of guessing is given;
     ``measure`` gives it for this machine too; ``read_log`` gets every read of files that are opened
     here. Raises StorageError where one cannot be opened.
@@ -195,7 +197,7 @@ def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
     if isinstance(target, Storage):
         return target
     if isinstance(target, str | os.PathLike):
-        return stack.enter_context(EvidenceFile(target, log))
+        return stack.enter_context(open_evidence(os.fspath(target), log).storage)
     return stack.enter_context(open_storage(target))
 
 
