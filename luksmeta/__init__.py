@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from luksmeta.forensics.guessing.rules import load_rules
     from luksmeta.forensics.guessing.search import FoundPassphrase, find_passphrase
     from luksmeta.forensics.inspector import Inspection, inspect
+    from luksmeta.forensics.report.case_report import CaseReport, case_report
     from luksmeta.forensics.scanner import scan
     from luksmeta.headerless import HeaderlessVolume
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
@@ -70,6 +71,7 @@ __all__ = [
     "AlgorithmError",
     "Argon2i",
     "Argon2id",
+    "CaseReport",
     "ChecksumError",
     "CopyDiagnosis",
     "Diagnosis",
@@ -126,6 +128,7 @@ __all__ = [
     "VolumeKeyError",
     "WordList",
     "__version__",
+    "case_report",
     "check",
     "check_all",
     "diagnose",
@@ -176,6 +179,7 @@ _HOMES = {
     "luksmeta.forensics.findings": ("Finding", "Scan"),
     "luksmeta.forensics.scanner": ("scan",),
     "luksmeta.forensics.inspector": ("Inspection", "inspect"),
+    "luksmeta.forensics.report.case_report": ("CaseReport", "case_report"),
     "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (
         "Argon2i",

@@ -78,6 +78,12 @@ def without_a_header(path: Path, key_file: bytes) -> bytes:
         return data.readall()
 
 
+def report(path: Path) -> str:
+    made = luksmeta.case_report([path, "other.img"], case="2026-17", hash_image=True)
+    assert_type(made, luksmeta.CaseReport)
+    return made.html()
+
+
 def look(path: Path) -> bool:
     inspection = luksmeta.inspect(path, entropies=[40, 50.5])
     assert_type(inspection, luksmeta.Inspection)

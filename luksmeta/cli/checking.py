@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import click
 
 import luksmeta
-from luksmeta.cli import findings_page, interrupts, output
+from luksmeta.cli import findings_page, output
 from luksmeta.cli.options import FileName, Uuid, json_option
+from luksmeta.cli.whole_file import replaced
 from luksmeta.errors import LuksError
 from luksmeta.trust import fleet, parquet, sarif
 from luksmeta.trust.check import check
@@ -90,7 +90,7 @@ def check_command(
     with ExitStack() as stack:
         counted = totals.counting(rows)
         if parquet_file is not None:
-            counted = parquet.through(counted, stack.enter_context(_replaced(parquet_file)))
+            counted = parquet.through(counted, stack.enter_context(replaced(parquet_file)))
         _say(counted, totals, as_json=as_json, json_lines=json_lines, sarif_file=sarif_file)
     return totals.status
 
@@ -177,26 +177,5 @@ def _write_sarif(name: str, rows: list[Row]) -> None:
     if name == "-":
         output.say_json(document)
         return
-    with _replaced(name) as file:
+    with replaced(name) as file:
         file.write(json.dumps(document, indent=2).encode() + b"\n")
-
-
-@contextmanager
-def _replaced(name: str) -> Iterator[IO[bytes]]:
-    """A file that has its name only when it is complete."""
-    import tempfile
-
-    path = Path(name).resolve()
-    with (
-        output.errors_of(name),
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=".luksmeta.", delete=False) as file,
-    ):
-        temporary = Path(file.name)
-        with interrupts.incomplete(file.name):
-            try:
-                yield file
-                file.close()
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise

@@ -34,6 +34,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.checking": ("check",),
     "luksmeta.cli.exporting": ("export-header",),
     "luksmeta.cli.inspect": ("inspect",),
+    "luksmeta.cli.report": ("report",),
     "luksmeta.cli.hash": ("hash",),
     "luksmeta.cli.erase": ("erase",),
     "luksmeta.cli.convert": ("convert",),

@@ -126,7 +126,7 @@ def runs_of(storage: Storage, extent: Extent) -> tuple[Run, ...]:
     left out.
     """
     runs: list[Run] = []
-    for run in _steps(storage, extent):
+    for run in steps_of(storage, extent):
         is_too_short = run.extent.size < STEP and run.state is StepState.RANDOM
         if runs and (runs[-1].state is run.state or is_too_short):
             runs[-1] = runs[-1].followed_by(run)
@@ -135,7 +135,8 @@ def runs_of(storage: Storage, extent: Extent) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def _steps(storage: Storage, extent: Extent) -> Iterator[Run]:
+def steps_of(storage: Storage, extent: Extent) -> Iterator[Run]:
+    """Each step of ``extent`` as a run of its own, but for zeroes, and what is not readable."""
     for part in _cut(Extent(extent.offset, min(extent.end, storage.size) - extent.offset), _CHUNK):
         try:
             yield from _judged(part.offset, storage.read_at(part.offset, part.size))

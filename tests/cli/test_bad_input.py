@@ -29,7 +29,8 @@ from tests.cli.volumes import COMMANDS, WRITERS, Command, detach, folder_with
 from tests.requirement import missing
 
 OTHERS = tuple(each for each in COMMANDS if each.name not in ("format", "restore-header"))
-REFUSING = tuple(each for each in OTHERS if each.name != "inspect")  # shows what is there instead
+SHOWING = ("inspect", "report")  # what is there instead
+REFUSING = tuple(each for each in OTHERS if each.name not in SHOWING)
 on_others = pytest.mark.parametrize("command", OTHERS, ids=lambda command: command.name)
 on_writers = pytest.mark.parametrize("command", WRITERS, ids=lambda command: command.name)
 on_versions = pytest.mark.parametrize("version", VERSIONS)

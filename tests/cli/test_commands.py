@@ -127,7 +127,7 @@ def test_every_command_takes_a_detached_header(
     image = folder_with(tmp_path, version)
     header = detach(image)
     before = image.read_bytes()
-    if command.name != "format":
+    if command.name not in ("format", "report"):  # a report says what is missing
         assert luksmeta(*command.line(image)).status != 0 or command.name == "restore-header"
         image.write_bytes(before)
     done(luksmeta(*command.line(image, "--header", header)))

@@ -40,6 +40,7 @@ COMMANDS = (
     Command("volume-key", (*FIRST_KEY, "-o", "{d}/volume-key")),
     Command("measure"),
     Command("inspect"),
+    Command("report", ("-o", "{d}/report.html")),
     Command("hash"),
     Command("repair"),
     Command("backup-header", ("-o", "{d}/new-backup")),

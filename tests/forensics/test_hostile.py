@@ -12,10 +12,13 @@ from luksmeta.errors import LuksError
 from luksmeta.forensics import regions
 from luksmeta.forensics.hashes_export import HashForm, export
 from luksmeta.forensics.inspector import inspect_storage
+from luksmeta.forensics.report.exhibit import examine_storage
+from tests.forensics.report.samples import page_of, parsed
 from tests.fuzz.seeds import found, seeds
 from tests.fuzz.targets import TARGETS
 
 _SHARE = 20  # every twentieth input; all of them take a minute
+_PAGES_SHARE = 100
 _WIDTH = 100
 
 
@@ -34,3 +37,13 @@ def test_no_header_is_too_odd(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
                 with suppress(LuksError):
                     assert header
                     export(header, keyslot_id, form, storage, storage)
+
+
+@pytest.mark.parametrize("name", list(TARGETS))
+def test_every_odd_header_has_a_page(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "EXAMINED_MAX", 1 << 16)
+    for data in (*seeds(name), *found(name))[::_PAGES_SHARE]:
+        storage = TARGETS[name].disk(data)
+        text = page_of(examine_storage(storage, storage, ("odd", None)))
+        parsed(text)
+        assert len(text) < 2_000_000
