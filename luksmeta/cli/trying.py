@@ -14,8 +14,8 @@ from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.seal_options import SealOptions
 from luksmeta.cli.try_options import STANDARD_INPUT, TryOptions
 from luksmeta.errors import PassphraseError
-from luksmeta.forensics.evidence import EvidenceFile
-from luksmeta.storage import new_file
+from luksmeta.forensics.containers import open_evidence
+from luksmeta.storage import Storage, new_file
 from luksmeta.trust.opening import open_header
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def search(
         if trying.found_file is not None:  # made at once: hours later it must not be impossible
             stack.enter_context(interrupts.making(trying.found_file))
             found_file = stack.enter_context(new_file(trying.found_file))
-        evidence = stack.enter_context(EvidenceFile(volume.header_file))
+        evidence = stack.enter_context(open_evidence(volume.header_file).storage)
         opened = stack.enter_context(_opened(evidence, volume, policy))
         output.warn_about_copies(volume.header_file, opened.header)
         run = _prepared(_target(opened, key), _guesses(stack, volume, key, trying), key, trying)
@@ -134,7 +134,7 @@ class _Run:
         return found
 
 
-def _opened(evidence: EvidenceFile, volume: VolumeOptions, policy: str | None) -> Volume:
+def _opened(evidence: Storage, volume: VolumeOptions, policy: str | None) -> Volume:
     from luksmeta.volume import is_same_file
     from luksmeta.volume import open as open_volume
 

@@ -12,7 +12,8 @@ from typing import Final
 
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import EvidenceFile, ReadLog
+from luksmeta.forensics.containers import open_evidence
+from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.inspector import Inspection, inspect_storage
 from luksmeta.forensics.report.excerpts import Excerpt, excerpts_of
 from luksmeta.forensics.report.findings import Finding, findings_of
@@ -105,8 +106,8 @@ def examine_evidence(
     reads = KeptReads(read_log)
     names = os.fspath(image), None if header is None else os.fspath(header)
     with ExitStack() as stack:
-        data: Storage = stack.enter_context(EvidenceFile(image, reads))
-        storage = data if header is None else stack.enter_context(EvidenceFile(header, reads))
+        opened = [stack.enter_context(open_evidence(name, reads).storage) for name in names if name]
+        data, storage = opened[0], opened[-1]
         stack.enter_context(locked(storage, exclusive=False))
         exhibit = examine_storage(storage, data, names, entropies=entropies)
         if hash_image:
