@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from luksmeta.forensics.guessing.rules import load_rules
     from luksmeta.forensics.guessing.search import FoundPassphrase, find_passphrase
     from luksmeta.forensics.inspector import Inspection, inspect
+    from luksmeta.forensics.recovery.recovery import Recovery, recover
     from luksmeta.forensics.report.case_report import CaseReport, case_report
     from luksmeta.forensics.scanner import scan
     from luksmeta.headerless import HeaderlessVolume
@@ -101,6 +102,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicyFinding",
+    "Recovery",
     "Report",
     "RequirementError",
     "ResourceLimitError",
@@ -140,6 +142,7 @@ __all__ = [
     "open",
     "open_loopaes",
     "open_plain",
+    "recover",
     "scan",
 ]
 
@@ -180,6 +183,7 @@ _HOMES = {
     "luksmeta.forensics.scanner": ("scan",),
     "luksmeta.forensics.inspector": ("Inspection", "inspect"),
     "luksmeta.forensics.report.case_report": ("CaseReport", "case_report"),
+    "luksmeta.forensics.recovery.recovery": ("Recovery", "recover"),
     "luksmeta.headerless": ("HeaderlessVolume",),
     "luksmeta.kdf.pbkdf": (
         "Argon2i",

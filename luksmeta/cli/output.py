@@ -128,10 +128,15 @@ def steps_of(plans: Iterable[WritePlan]) -> list[dict[str, int | str]]:
     return [{"change": plan.what, **step} for plan in plans for step in plan.describe()]
 
 
-def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:
-    """The new file that a dry run would have made; StorageExistsError when the name is taken."""
+def require_new(name: str) -> None:
+    """Raise StorageExistsError when the name of a new file is taken."""
     if os.path.lexists(name):
         raise StorageExistsError("file exists").about(name)
+
+
+def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:
+    """The new file that a dry run would have made; StorageExistsError when the name is taken."""
+    require_new(name)
     step: dict[str, int | str] = {
         "step": "write",
         "offset": 0,

@@ -7,9 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 import click
+
+Show: TypeAlias = Callable[[int, int], None]
+"""Called with what is done and what is to be done."""
 
 _QUIET_SECONDS: Final = 0.7  # work shorter than this shows no progress
 

@@ -35,6 +35,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.exporting": ("export-header",),
     "luksmeta.cli.inspect": ("inspect",),
     "luksmeta.cli.report": ("report",),
+    "luksmeta.cli.recover": ("recover",),
     "luksmeta.cli.hash": ("hash",),
     "luksmeta.cli.erase": ("erase",),
     "luksmeta.cli.convert": ("convert",),

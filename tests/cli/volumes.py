@@ -41,6 +41,7 @@ COMMANDS = (
     Command("measure"),
     Command("inspect"),
     Command("report", ("-o", "{d}/report.html")),
+    Command("recover", (*FIRST_KEY, "-o", "{d}/new-recovered")),
     Command("hash"),
     Command("repair"),
     Command("backup-header", ("-o", "{d}/new-backup")),

@@ -1,0 +1,250 @@
+"""``recover``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from luksmeta.cli import interrupts, output, progress, prompt
+from luksmeta.cli.key_options import NewKeyOptions, UnlockOptions, new_key_options, unlock_options
+from luksmeta.cli.keyslot_options import KeyslotOptions, keyslot_options
+from luksmeta.cli.options import (
+    Command,
+    FileName,
+    NewFileName,
+    Size,
+    Uuid,
+    VolumeOptions,
+    dry_run_option,
+    grouped,
+    json_option,
+    volume_options,
+)
+from luksmeta.cli.read_log import log_to, read_log_option
+from luksmeta.cli.unlocking import read_volume_key, try_passphrases
+from luksmeta.model import SECTOR_SIZE
+
+if TYPE_CHECKING:
+    from luksmeta.forensics.recovery.recovery import Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """Where to look, and what is known; ``offset`` is in sectors of 512 bytes."""
+
+    backup: str | None
+    secondary_at: int | None
+    uuid: str | None
+    cipher: str | None
+    sector_size: int | None
+    offset: int | None
+    candidate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """What is made of it."""
+
+    output_file: str | None
+    repaired: str | None
+    read_log: str | None
+    as_json: bool
+    dry_run: bool
+
+    @property
+    def new_files(self) -> tuple[str, ...]:
+        """The files that are made, the log of what was read left out."""
+        return tuple(each for each in (self.output_file, self.repaired) if each is not None)
+
+
+def search_options(command: Command) -> Command:
+    """Where to look, and what is known; the command gets ``search: SearchOptions``."""
+    return grouped(
+        command,
+        "search",
+        SearchOptions,
+        [
+            click.option(
+                "--backup",
+                type=FileName(),
+                metavar="FILE",
+                help="A header backup, of whatever size and age.",
+            ),
+            click.option(
+                "--secondary-at",
+                type=Size(),
+                metavar="BYTES",
+                help="LUKS2: a header copy could lie here too.",
+            ),
+            click.option("--uuid", type=Uuid(), help="Of the volume, where its own is gone."),
+            click.option("-c", "--cipher", metavar="SPEC", help="Of the data, where it is known."),
+            click.option(
+                "--sector-size",
+                type=click.Choice(["512", "1024", "2048", "4096"]),
+                callback=lambda context, parameter, value: None if value is None else int(value),
+                help="Of the data's encryption, where it is known.",
+            ),
+            click.option(
+                "--offset",
+                type=click.IntRange(min=0),
+                metavar="SECTORS",
+                help="Where the data begins in IMAGE, where it is known.",
+            ),
+            click.option(
+                "--candidate",
+                type=click.IntRange(min=0),
+                metavar="N",
+                help="This possible header only; --dry-run numbers them.",
+            ),
+        ],
+    )
+
+
+def result_options(command: Command) -> Command:
+    """What is made; the command gets ``result: ResultOptions``."""
+    return grouped(
+        command,
+        "result",
+        ResultOptions,
+        [
+            click.option(
+                "-o",
+                "--output",
+                "output_file",
+                type=NewFileName(),
+                metavar="FILE",
+                help="A new file, mode 0600: a detached header for IMAGE.",
+            ),
+            click.option(
+                "--repaired",
+                type=NewFileName(),
+                metavar="FILE",
+                help="A new file, mode 0600: a copy of all of IMAGE with its header made good.",
+            ),
+            read_log_option,
+            json_option,
+            dry_run_option,
+        ],
+    )
+
+
+@click.command("recover")
+@volume_options
+@result_options
+@search_options
+@unlock_options()
+@new_key_options
+@keyslot_options
+def recover_command(
+    *,
+    volume: VolumeOptions,
+    result: ResultOptions,
+    search: SearchOptions,
+    key: UnlockOptions,
+    new_key: NewKeyOptions,
+    made: KeyslotOptions,
+) -> None:
+    """Bring back a header of which there is only a part left, into a new file.
+
+    IMAGE is read and never written to. Used is what is left: header copies without their magic,
+    or elsewhere than they should be; JSON texts in their place, in slack or in pieces; a LUKS1
+    keyslot table; a header backup. --dry-run shows all possible headers, how sure each is, from
+    which bytes it comes and what is lost for good.
+
+    With --key-file a header must open before it is written. With --volume-key-file nothing of a
+    header need be left: the data is found by what it decrypts to, and gets a new header, with a
+    keyslot for --new-keyfile. Without a key the surest header is written, and said to be unproved.
+    """
+    from luksmeta.forensics.recovery.recovery import recover
+
+    if not result.new_files and not result.dry_run:
+        raise click.UsageError("-o or --repaired must name a new file, unless with --dry-run")
+    for name in result.new_files:
+        output.require_new(name)
+    with ExitStack() as stack:
+        log = stack.enter_context(log_to(result.read_log))
+        recovery = stack.enter_context(
+            recover(
+                volume.image,
+                volume.header,
+                backup=search.backup,
+                secondary_at=search.secondary_at,
+                uuid=search.uuid,
+                cipher=search.cipher,
+                sector_size=search.sector_size,
+                offset=None if search.offset is None else SECTOR_SIZE * search.offset,
+                read_log=log,
+            )
+        )
+        if search.candidate is not None:
+            recovery.choose(search.candidate)
+        if key.volume_key_file is None:
+            recovery.require_any()
+        _prove(recovery, key, new_key, made)
+        if not result.dry_run:
+            _write(recovery, result)
+        _say(recovery, result)
+
+
+def _prove(
+    recovery: Recovery, key: UnlockOptions, new_key: NewKeyOptions, made: KeyslotOptions
+) -> None:
+    with progress.bar("Looking for the data") as show:
+        if key.volume_key_file is not None:
+            _prove_volume_key(recovery, key.volume_key_file, new_key, made, show)
+        elif key.key_file is not None:
+            _, passphrase = try_passphrases(
+                f"Passphrase for {recovery.name}",
+                key,
+                lambda given: recovery.prove(given, limits=key.limits, progress=show),
+            )
+            passphrase.wipe()
+
+
+def _prove_volume_key(
+    recovery: Recovery,
+    key_file: str,
+    new_key: NewKeyOptions,
+    made: KeyslotOptions,
+    show: progress.Show,
+) -> None:
+    with ExitStack() as stack:
+        volume_key = stack.enter_context(read_volume_key(key_file, None))
+        if new_key.new_keyfile is None and recovery.version_of(volume_key) is not None:
+            recovery.prove_volume_key(volume_key)
+            return
+        passphrase = stack.enter_context(
+            prompt.read_passphrase(
+                f"New passphrase for {recovery.name}", new_key.source, verify=True
+            )
+        )
+        version = recovery.version_of(volume_key)
+        version = version or 2  # of a new header
+        made.check(version)
+        pbkdf = made.costs(version, made.hash or "sha256")
+        recovery.prove_volume_key(volume_key, passphrase, pbkdf=pbkdf, progress=show)
+
+
+def _write(recovery: Recovery, result: ResultOptions) -> None:
+    with interrupts.making(*result.new_files):
+        if result.output_file is not None:
+            recovery.write_header(result.output_file)
+        if result.repaired is not None:
+            with progress.bar("Copying") as show:
+                recovery.write_repaired(result.repaired, show)
+
+
+def _say(recovery: Recovery, result: ResultOptions) -> None:
+    files = {"header": result.output_file, "repaired": result.repaired}
+    if result.as_json:
+        written = None if result.dry_run else files
+        output.say_json({**recovery.describe(), "written": written})
+        return
+    from luksmeta.cli.recover_page import plan_page, result_page
+
+    page = plan_page(recovery) if result.dry_run else result_page(recovery, files)
+    for line in page:
+        output.say(line)

@@ -1,0 +1,1 @@
+"""A header out of what is left of one, into a new file."""

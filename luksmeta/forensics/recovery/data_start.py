@@ -1,0 +1,80 @@
+"""The first bytes of a volume's data under a key, and what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from luksmeta.errors import AlgorithmError
+from luksmeta.extents import align_down
+from luksmeta.forensics.recovery.candidates import read_what_can
+from luksmeta.forensics.recovery.filesystems import (
+    LOOKED_AT,
+    WINDOWS,
+    Recognition,
+    random_steps,
+    recognise,
+)
+from luksmeta.model import SECTOR_SIZE, CryptSegment, Metadata
+from luksmeta.secret import SecretBytes
+from luksmeta.sector import engine
+from luksmeta.storage import Storage
+
+_SECTOR_MAX: Final = 4096  # so that each window is whole sectors of any size
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlace:
+    """Where encrypted data begins (bytes), and how it is encrypted."""
+
+    cipher: str
+    sector_size: int
+    offset: int
+    iv_tweak: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.cipher}, sectors of {self.sector_size}, data at {self.offset:#x}"
+
+
+class DataStart:
+    """The first bytes of data in a storage, read once and decrypted in any way."""
+
+    def __init__(self, storage: Storage, offset: int) -> None:
+        self.offset = offset
+        self._windows = [
+            (start, read_what_can(storage, offset + start, min(end, room) - start))
+            for start, end in WINDOWS
+            if (room := align_down(storage.size - offset, _SECTOR_MAX)) > start
+        ]
+        self._random = [start + at for start, data in self._windows for at in random_steps(data)]
+
+    def under(self, place: DataPlace, key: SecretBytes) -> Recognition | None:
+        """What it is under this key; None for noise, or where the cipher does not take the key."""
+        if not self._random:
+            return None
+        plaintext = bytearray(LOOKED_AT)
+        view = memoryview(plaintext)
+        try:
+            with engine.create(place.cipher, key, place.sector_size) as cipher:
+                for start, data in self._windows:
+                    out = view[start : start + len(data)]
+                    cipher.decrypt_into(place.iv_tweak + start // SECTOR_SIZE, data, out)
+        except AlgorithmError:
+            return None
+        return recognise(bytes(plaintext), self._random)
+
+
+def recognise_data(storage: Storage, place: DataPlace, key: SecretBytes) -> Recognition | None:
+    """What the data at ``place`` are under this key; None for noise."""
+    return DataStart(storage, place.offset).under(place, key)
+
+
+def places_of(metadata: Metadata) -> Iterator[DataPlace]:
+    """Where the data of a header begins, by its first segment; none where it is not encrypted."""
+    for segment_id in metadata.data_segments[:1]:
+        segment = metadata.segments[segment_id]
+        if isinstance(segment, CryptSegment):
+            yield DataPlace(
+                segment.encryption, segment.sector_size, segment.offset, segment.iv_tweak
+            )

@@ -1,0 +1,214 @@
+"""A new header around old data whose volume key is known.
+
+What the old header said of the data is found by trying: what decrypts to something that is not
+random is right. The key is proved by that too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from luksmeta import key_management
+from luksmeta.errors import VolumeKeyError
+from luksmeta.extents import Extent, align_down, align_up
+from luksmeta.forensics.recovery.candidates import (
+    Candidate,
+    Confidence,
+    ShiftedView,
+    Source,
+    candidate_of,
+)
+from luksmeta.forensics.recovery.data_start import DataPlace, DataStart
+from luksmeta.forensics.recovery.filesystems import LOOKED_AT, Recognition
+from luksmeta.forensics.recovery.placing import with_place
+from luksmeta.formatting import FormatOptions, create
+from luksmeta.formatting import Place as Layout
+from luksmeta.kdf.pbkdf import Pbkdf
+from luksmeta.key_management import KeyslotOptions
+from luksmeta.luks1.partition_header import areas_end
+from luksmeta.luks2.header import Luks2Header
+from luksmeta.model import SECTOR_SIZE
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sector.engine import SECTOR_SIZES
+from luksmeta.storage import MemoryStorage, Storage
+from luksmeta.write_plan import Progress, Write, WritePlan
+
+CIPHERS: Final = (
+    "aes-xts-plain64",
+    "aes-cbc-essiv:sha256",
+    "serpent-xts-plain64",
+    "twofish-xts-plain64",
+    "camellia-xts-plain64",
+    "xchacha12,aes-adiantum-plain64",
+    "xchacha20,aes-adiantum-plain64",
+    "aes-cbc-plain64",
+    "serpent-cbc-essiv:sha256",
+    "twofish-cbc-essiv:sha256",
+    "aes-lrw-benbi",
+    "aes-xts-plain64be",
+    "aes-cbc-plain64be",
+)
+"""What is tried; up to 2 TiB ``plain`` is the same as ``plain64``, and is called that."""
+
+_MIB: Final = 1 << 20
+_USUAL: Final = (16 * _MIB, 2 * _MIB, _MIB, 0, 4 * _MIB, 8 * _MIB, 32 * _MIB)
+_FAR: Final = 1 << 30  # bytes; multiples of 1 MiB are tried up to here
+_NEAR: Final = 32 * _MIB  # and multiples of 4096 up to here
+_GRAIN: Final = 4096
+_LUKS1_KEY_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the data: None is to be found out. ``offset`` is in bytes."""
+
+    cipher: str | None = None
+    sector_size: int | None = None
+    offset: int | None = None
+    uuid: str | None = None
+    behind: int = 0
+    """The data cannot begin before this byte: a header lies there."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundData:
+    """Where and how the data lies, and what shows it."""
+
+    place: DataPlace
+    recognition: Recognition
+
+
+def find_data(
+    storage: Storage, key: SecretBytes, known: Known, progress: Progress | None = None
+) -> FoundData:
+    """How this key decrypts the data of ``storage``.
+
+    The usual offsets first, then every multiple of 1 MiB up to 1 GiB and of 4096 bytes up to 32
+    MiB. Raises VolumeKeyError where nothing that is tried gives anything but noise.
+    """
+    rounds = list(_rounds(storage.size, known, len(key)))
+    total = sum(len(offsets) for offsets, _ in rounds)
+    tried = itertools.chain.from_iterable(
+        ((offset, ciphers) for offset in offsets) for offsets, ciphers in rounds
+    )
+    for done, (offset, ciphers) in enumerate(tried):
+        if progress is not None:
+            progress(done * LOOKED_AT, total * LOOKED_AT)
+        found = list(_found_at(DataStart(storage, offset), ciphers, known, key))
+        if found:
+            return min(found, key=lambda each: each.recognition.packed)
+    raise VolumeKeyError(
+        f"volume key: {len(list(_ciphers(known, len(key))))} ciphers at {total} places give "
+        "nothing but noise; either it is not this volume's, or its data begins with random bytes"
+    ).advise("--cipher, --sector-size and --offset name what is known")
+
+
+def _found_at(
+    start: DataStart, ciphers: Sequence[str], known: Known, key: SecretBytes
+) -> Iterator[FoundData]:
+    sizes = SECTOR_SIZES if known.sector_size is None else (known.sector_size,)
+    for cipher, sector_size in itertools.product(ciphers, sizes):
+        place = DataPlace(cipher, sector_size, start.offset)
+        recognition = start.under(place, key)
+        if recognition is not None:
+            yield FoundData(place, recognition)
+
+
+def _rounds(size: int, known: Known, key_size: int) -> Iterator[tuple[list[int], list[str]]]:
+    """Which offsets are tried with which ciphers: the slow ones everywhere only at last."""
+    ciphers = list(_ciphers(known, key_size))
+    if known.offset is not None:
+        yield [known.offset], ciphers
+        return
+    usual = [each for each in _usual(key_size) if known.behind <= each < size]
+    yield usual, ciphers
+    far, near = range(_MIB, min(_FAR, size), _MIB), range(_GRAIN, min(_NEAR, size), _GRAIN)
+    others = [
+        each for each in dict.fromkeys((*far, *near)) if known.behind <= each and each not in usual
+    ]
+    for is_slow in (False, True):
+        yield others, [each for each in ciphers if ("adiantum" in each) is is_slow]
+
+
+def _ciphers(known: Known, key_size: int) -> Iterator[str]:
+    for text in CIPHERS if known.cipher is None else (known.cipher,):
+        sizes = CipherSpec.parse(text).key_sizes
+        if sizes is None or key_size in sizes:
+            yield text
+
+
+def _usual(key_size: int) -> tuple[int, ...]:
+    """Where cryptsetup has put the data of a header with such a key, of any version and age."""
+    if key_size > _LUKS1_KEY_MAX:
+        return _USUAL
+    end = areas_end(key_size)
+    luks1 = (align_up(end, each) for each in (_MIB, 4096, SECTOR_SIZE))
+    return tuple(dict.fromkeys((*_USUAL, *luks1)))
+
+
+def candidate(
+    storage: Storage,
+    key: SecretBytes,
+    passphrase: BytesLike | SecretBytes,
+    found: FoundData,
+    *,
+    uuid: str | None = None,
+    pbkdf: Pbkdf | None = None,
+) -> Candidate:
+    """A new LUKS2 header with one keyslot for ``passphrase``, around the data that was found."""
+    place = found.place
+    header = _new_header(storage, key, passphrase, place, uuid, pbkdf)
+    return candidate_of(
+        ShiftedView(storage, 0),
+        [Write(0, header, "a new header with one keyslot")],
+        way="new header around known key",
+        confidence=Confidence.LIKELY,
+        reasons=[f"{place}: under the volume key, {found.recognition.text}"],
+        sources=[Source.of(storage, Extent(place.offset, LOOKED_AT), "start of the data")],
+        lost=["UUID, label, tokens and keyslots of the old header"],
+        needs=len(header),
+        material_from={0: MemoryStorage(header, name="new")},
+    )
+
+
+def _new_header(
+    storage: Storage,
+    key: SecretBytes,
+    passphrase: BytesLike | SecretBytes,
+    place: DataPlace,
+    uuid: str | None,
+    pbkdf: Pbkdf | None,
+) -> bytes:
+    """A detached header of the usual size, whose segment begins where the data does."""
+    memory = MemoryStorage(0, name=storage.name)
+    data_size = align_down(storage.size - place.offset, place.sector_size)
+    options = FormatOptions(
+        cipher=place.cipher, sector_size=place.sector_size, uuid=uuid, pbkdf=pbkdf
+    )
+    for change in create(passphrase, key, Layout(data_size=data_size, header_size=0), options):
+        change.plan.apply(memory)
+    header = with_place(Luks2Header.read(memory), place)
+    WritePlan.of("place the data", header.steps()).apply(memory)
+    memory.resize(header.metadata.keyslots_area.end)
+    return bytes(memory.data)
+
+
+def with_keyslot(
+    candidate: Candidate,
+    key: SecretBytes,
+    passphrase: BytesLike | SecretBytes,
+    pbkdf: Pbkdf | None,
+) -> Candidate:
+    """The candidate with one more keyslot, for ``passphrase``; KeyslotsAreaFullError."""
+    header = candidate.header
+    keyslot_id = key_management.free_keyslot_id(header)
+    digest_id = next(each for each, digest in header.metadata.digests.items() if digest.segments)
+    options = KeyslotOptions(pbkdf=pbkdf)
+    change = key_management.add(header, keyslot_id, passphrase, key, digest_id, options)
+    plan = WritePlan.of(candidate.plan.what, (*candidate.plan.steps, *change.plan.steps))
+    reason = f"keyslot {keyslot_id} is new, for the new passphrase"
+    return replace(candidate, plan=plan, header=change.header, reasons=(*candidate.reasons, reason))

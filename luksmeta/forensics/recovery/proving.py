@@ -1,0 +1,260 @@
+"""What shows that a candidate is right: a key that its digest, or the data itself, knows.
+
+A digest may be among what is lost, or where the data lies. Then the data must speak for the key:
+under a wrong one it decrypts to noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from luksmeta import keyslot as keyslot_area
+from luksmeta.errors import (
+    AlgorithmError,
+    KeyslotError,
+    LuksError,
+    PassphraseError,
+    ResourceLimitError,
+    StorageError,
+    VolumeKeyError,
+)
+from luksmeta.forensics.recovery.candidates import Candidate, Confidence, changed
+from luksmeta.forensics.recovery.data_start import places_of, recognise_data
+from luksmeta.forensics.recovery.filesystems import Recognition
+from luksmeta.forensics.recovery.from_volume_key import Known, find_data
+from luksmeta.forensics.recovery.placing import areas_end, with_place
+from luksmeta.kdf.calibrate import digest_iterations
+from luksmeta.kdf.pbkdf import Limits
+from luksmeta.model import SECTOR_SIZE, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.storage import Storage
+from luksmeta.tokens import recovery
+from luksmeta.unlocking import open_with_volume_key
+from luksmeta.volume_key import make_digest, matches
+from luksmeta.write_plan import Progress
+
+_HINDRANCES: Final = (AlgorithmError, KeyslotError, ResourceLimitError, StorageError)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a candidate was proved.
+
+    ``keyslot`` is None where the volume key itself was given. ``by_digest`` is False where only the
+    data could tell. ``data`` is what the data are; None for what is not known, or noise.
+    """
+
+    keyslot: int | None
+    by_digest: bool
+    data: Recognition | None
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        opened = "the volume key" if self.keyslot is None else f"keyslot {self.keyslot} opens, it"
+        by = "is that of the digest" if self.by_digest else "decrypts the data, its digest is new"
+        data = f"; data: {self.data.text}" if self.data else ""
+        return f"proved: {opened} {by}{data}"
+
+    def describe(self) -> dict[str, object]:
+        """The same for programs."""
+        return {
+            "by": "volume key" if self.keyslot is None else "passphrase",
+            "keyslot": self.keyslot,
+            "by_digest": self.by_digest,
+            "data": None if self.data is None else self.data.name,
+            "text": self.text,
+        }
+
+
+@dataclass(slots=True)
+class Prover:
+    """Tries one passphrase on many candidates, each keyslot's material once.
+
+    ``data`` holds the segments where the header lies apart from them.
+    """
+
+    passphrase: BytesLike | SecretBytes
+    limits: Limits | None = None
+    data: Storage | None = None
+    known: Known = field(default_factory=Known)
+    progress: Progress | None = None
+    hindrances: list[LuksError] = field(default_factory=list)
+    tried: list[int] = field(default_factory=list)
+    _refused: set[tuple[object, ...]] = field(default_factory=set)
+
+    def prove(self, candidate: Candidate) -> tuple[Candidate, Proof] | None:
+        """The candidate as its key shows it to be, and how; None where no keyslot opens."""
+        overlay = candidate.restored()
+        try:
+            for keyslot_id, keyslot in _keyslots(candidate.metadata):
+                identity = _identity(candidate, keyslot_id, keyslot)
+                if identity in self._refused:
+                    continue
+                proved = self._try(candidate, overlay, keyslot_id, keyslot)
+                if proved is not None:
+                    return proved
+                self._refused.add(identity)
+        finally:
+            overlay.discard()
+        return None
+
+    def error(self, candidate_count: int) -> LuksError:
+        """What to say when no candidate opened."""
+        if self.hindrances and not self.tried:
+            return self.hindrances[0]
+        ids = ", ".join(map(str, dict.fromkeys(self.tried)))
+        of = f" of {candidate_count} possible headers" if candidate_count > 1 else ""
+        text = f"no keyslot{of} opens with this passphrase (tried {ids or 'none'})"
+        if self.hindrances:
+            text += f"; not tried: {'; '.join(str(each) for each in self.hindrances)}"
+        return PassphraseError(text, tried=self.tried).advise(
+            "a keyslot whose key material is damaged opens with no passphrase; inspect shows which"
+        )
+
+    def _try(
+        self, candidate: Candidate, storage: Storage, keyslot_id: int, keyslot: Keyslot
+    ) -> tuple[Candidate, Proof] | None:
+        for passphrase in self._spellings():
+            try:
+                keyslot_area.check_costs(keyslot_id, keyslot, self.limits)
+                key = keyslot_area.unlock(keyslot_id, keyslot, passphrase, storage, self.limits)
+            except _HINDRANCES as error:
+                self.hindrances.append(error)
+                return None
+            self.tried.append(keyslot_id)
+            if key is not None:
+                with key:
+                    proved = self._judge(candidate, keyslot_id, key)
+                if proved is not None:
+                    return proved
+        return None
+
+    def _spellings(self) -> Iterator[BytesLike | SecretBytes]:
+        """The passphrase; a recovery key as systemd made it too."""
+        yield self.passphrase
+        normal = recovery.normalized(self.passphrase)
+        if normal is not None:
+            with normal:
+                if not normal.matches(self.passphrase):
+                    yield normal
+
+    def _judge(
+        self, candidate: Candidate, keyslot_id: int, key: SecretBytes
+    ) -> tuple[Candidate, Proof] | None:
+        data = self.data or candidate.view
+        if self._is_of_digest(candidate.metadata, keyslot_id, key):
+            checked, seen = _with_data(candidate, data, key, self.known, self.progress)
+            return checked, Proof(keyslot_id, by_digest=True, data=seen)
+        if candidate.confidence is Confidence.CERTAIN:
+            return None
+        known = _with_cipher_of(candidate, self.known)
+        checked, seen = _with_data(candidate, data, key, known, self.progress)
+        if seen is None:
+            return None
+        return _with_digest(checked, keyslot_id, key), Proof(keyslot_id, by_digest=False, data=seen)
+
+    def _is_of_digest(self, metadata: Metadata, keyslot_id: int, key: SecretBytes) -> bool:
+        found = metadata.digest_of_keyslot(keyslot_id)
+        try:
+            return found is not None and matches(*found, key, self.limits)
+        except _HINDRANCES as error:
+            self.hindrances.append(error)
+            return False
+
+
+def prove_volume_key(
+    candidate: Candidate, key: SecretBytes, data: Storage | None, known: Known
+) -> tuple[Candidate, Proof]:
+    """The candidate whose digest knows the volume key; VolumeKeyError."""
+    open_with_volume_key(candidate.metadata, key, None).wipe()
+    checked, seen = _with_data(candidate, data or candidate.view, key, known, None)
+    return checked, Proof(None, by_digest=True, data=seen)
+
+
+def _keyslots(metadata: Metadata) -> Iterator[tuple[int, Keyslot]]:
+    """All that could open, whatever their priority: those of the data's key first."""
+    bound = metadata.bound_keyslots
+    for keyslot_id in sorted(metadata.keyslots, key=lambda each: each not in bound):
+        keyslot = metadata.keyslots[keyslot_id]
+        if isinstance(keyslot, Keyslot):
+            yield keyslot_id, keyslot
+
+
+def _identity(candidate: Candidate, keyslot_id: int, keyslot: Keyslot) -> tuple[object, ...]:
+    """What decides whether a passphrase opens a keyslot."""
+    found = candidate.metadata.digest_of_keyslot(keyslot_id)
+    digest = found[1].digest if found and isinstance(found[1], Pbkdf2Digest) else b""
+    area = (keyslot.area.encryption, keyslot.area.key_size, keyslot.key_size, keyslot.af.hash)
+    material = candidate.material.get(keyslot_id)
+    return keyslot.salt, repr(keyslot.kdf), area, material, digest, candidate.data_is_supposed
+
+
+# --- what the data says --------------------------------------------------------------------------
+
+
+def _with_data(
+    candidate: Candidate,
+    data: Storage,
+    key: SecretBytes,
+    known: Known,
+    progress: Progress | None,
+) -> tuple[Candidate, Recognition | None]:
+    """The candidate with its data where it is found, and what that is.
+
+    Looked for elsewhere only where the candidate's own word is a guess.
+    """
+    for place in places_of(candidate.metadata):
+        seen = recognise_data(data, place, key)
+        if seen is not None and not candidate.data_is_supposed:
+            return candidate, seen
+    if not candidate.data_is_supposed:
+        return candidate, None
+    try:
+        wanted = _known_of(candidate, data, known)
+        found = find_data(data, key, wanted, progress)
+    except VolumeKeyError:
+        lost = ["where the data begins could not be found: a guess stands in for it"]
+        return changed(candidate, candidate.header, (), lost), None
+    header = with_place(candidate.header, found.place)
+    reason = f"{found.place}: {found.recognition.text}"
+    return changed(candidate, header, [reason]), found.recognition
+
+
+def _known_of(candidate: Candidate, data: Storage, known: Known) -> Known:
+    """What is known with this header: in LUKS1 all but the place, for its cipher has opened."""
+    if data is candidate.view:
+        known = replace(known, behind=areas_end(candidate.metadata))
+    if candidate.metadata.version == 1:
+        return replace(_with_cipher_of(candidate, known), sector_size=SECTOR_SIZE)
+    return known
+
+
+def _with_cipher_of(candidate: Candidate, known: Known) -> Known:
+    """The cipher of the keyslots is the data's, unless it was asked for otherwise."""
+    for place in places_of(candidate.metadata):
+        return replace(known, cipher=known.cipher or place.cipher)
+    return known
+
+
+def _with_digest(candidate: Candidate, keyslot_id: int, key: SecretBytes) -> Candidate:
+    """The candidate with a new digest in place of the one that does not know the key."""
+    metadata = candidate.metadata
+    found = metadata.digest_of_keyslot(keyslot_id)
+    digest_id, old = found if found else (0, None)
+    hash_name = old.hash if isinstance(old, Pbkdf2Digest) else "sha256"
+    digest = make_digest(
+        key,
+        version=metadata.version,
+        hash_name=hash_name,
+        iterations=digest_iterations(hash_name),
+        keyslots=old.keyslots if old else (keyslot_id,),
+        segments=old.segments if old else metadata.data_segments,
+    )
+    header = candidate.header.updated(
+        replace(metadata, digests={**metadata.digests, digest_id: digest})
+    )
+    reason = f"digest {digest_id} was damaged, and is made anew: the data speaks for the key"
+    return changed(candidate, header, [reason])

@@ -1,0 +1,244 @@
+"""``recover``: a header out of what is left of one, into a new file.
+
+The evidence is opened read-only. Every way in gives candidates; with a passphrase or the volume key
+the first that opens is the one, and it has opened in memory before a file is made.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Final
+
+from luksmeta.closing import Closing
+from luksmeta.errors import AlgorithmError, HeaderError, LuksError, VolumeKeyError
+from luksmeta.extents import Extent
+from luksmeta.forensics.evidence import EvidenceFile, ReadLog
+from luksmeta.forensics.randomness import runs_of
+from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
+from luksmeta.forensics.recovery.candidates import Candidate, ranked
+from luksmeta.forensics.recovery.detached import write_detached, write_repaired
+from luksmeta.forensics.recovery.from_volume_key import Known, find_data, with_keyslot
+from luksmeta.forensics.recovery.proving import Proof, Prover, prove_volume_key
+from luksmeta.kdf.pbkdf import Limits, Pbkdf
+from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.unlocking import open_with_volume_key
+from luksmeta.write_plan import Progress
+
+SCHEMA: Final = "luksmeta-recovery-1"
+"""The name of the JSON document: another number when a member goes or changes its meaning."""
+
+_HINT: Final = "a header backup (--backup) or the volume key (--volume-key-file) is needed"
+_LOOKED_AT: Final = Extent(0, 0x8000)  # both copies of a LUKS2 header of the usual size
+
+
+class Recovery(Closing):
+    """What could be recovered from the evidence, which it holds open; a context manager.
+
+    ``chosen`` is the candidate that a key has proved, else the surest one.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        data: Storage | None,
+        candidates: tuple[Candidate, ...],
+        known: Known,
+        stack: ExitStack,
+    ) -> None:
+        self.name = storage.name
+        self.size = storage.size
+        self.candidates = candidates
+        self.chosen = candidates[0] if candidates else None
+        self.proof: Proof | None = None
+        self._storage = storage
+        self._data = data
+        self._known = known
+        self._stack = stack
+
+    def require_any(self) -> None:
+        """Raise HeaderError where nothing is left to make a header of: which bytes are gone."""
+        if not self.candidates:
+            raise _nothing(self._storage)
+
+    def choose(self, number: int) -> None:
+        """Take the candidate of this number, from 0; ValueError for one that is not there."""
+        if not 0 <= number < len(self.candidates):
+            raise ValueError(f"candidate {number}: there are {len(self.candidates)}, from 0 on")
+        self.candidates = (self.candidates[number],)
+        self.chosen = self.candidates[0]
+
+    def prove(
+        self,
+        passphrase: BytesLike | SecretBytes,
+        *,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> Proof:
+        """Choose the first candidate that opens; what :meth:`choose` took is the only one tried.
+
+        Raises PassphraseError where none does, ResourceLimitError.
+        """
+        prover = Prover(passphrase, limits, self._data, self._known, progress)
+        for number, candidate in enumerate(self.candidates):
+            proved = prover.prove(candidate)
+            if proved is not None:
+                return self._take(number, *proved)
+        raise prover.error(len(self.candidates)).about(self.name)
+
+    def prove_volume_key(
+        self,
+        volume_key: BytesLike | SecretBytes,
+        new_passphrase: BytesLike | SecretBytes | None = None,
+        *,
+        pbkdf: Pbkdf | None = None,
+        progress: Progress | None = None,
+    ) -> Proof:
+        """Choose the candidate whose digest knows the key, or make a new header around the data.
+
+        ``new_passphrase`` gets a keyslot in either. Raises VolumeKeyError where no digest knows the
+        key and nothing but noise decrypts; ValueError where a new header lacks its passphrase.
+        """
+        with SecretBytes(volume_key) as key:
+            for number, candidate in enumerate(self.candidates):
+                try:
+                    checked, proof = prove_volume_key(candidate, key, self._data, self._known)
+                except (VolumeKeyError, AlgorithmError):
+                    continue
+                if new_passphrase is not None:
+                    checked = with_keyslot(checked, key, new_passphrase, pbkdf)
+                return self._take(number, checked, proof)
+            return self._new_header(key, new_passphrase, pbkdf, progress)
+
+    def version_of(self, volume_key: SecretBytes) -> int | None:
+        """The version of LUKS of the candidate whose digest knows this key; None without one."""
+        known = (each for each in self.candidates if _knows(each, volume_key))
+        return next((each.metadata.version for each in known), None)
+
+    def _new_header(
+        self,
+        key: SecretBytes,
+        passphrase: BytesLike | SecretBytes | None,
+        pbkdf: Pbkdf | None,
+        progress: Progress | None,
+    ) -> Proof:
+        if passphrase is None:
+            raise ValueError("a new header needs a new passphrase: --new-keyfile")
+        data = self._data or self._storage
+        found = find_data(data, key, self._known, progress)
+        new = from_volume_key.candidate(
+            data, key, passphrase, found, uuid=self._known.uuid, pbkdf=pbkdf
+        )
+        self.candidates = (*self.candidates, new)
+        proof = Proof(None, by_digest=False, data=found.recognition)
+        return self._take(len(self.candidates) - 1, new, proof)
+
+    def _take(self, number: int, candidate: Candidate, proof: Proof) -> Proof:
+        others = list(self.candidates)
+        others[number] = candidate
+        self.candidates = tuple(others)
+        self.chosen, self.proof = candidate, proof
+        return proof
+
+    def write_header(self, path: str | os.PathLike[str]) -> int:
+        """The chosen header with its keyslot areas as a new file; its size in bytes.
+
+        Its segments are where they lie in the image. Raises StorageExistsError where the file is
+        there, HeaderError where it does not read back as it should, or there is no candidate.
+        """
+        return write_detached(self._required(), path, is_apart=self._data is not None)
+
+    def write_repaired(self, path: str | os.PathLike[str], progress: Progress | None = None) -> int:
+        """The whole volume with the chosen header as a new file, with holes; its size in bytes.
+
+        Raises UnsupportedError for a header that would lie over the data.
+        """
+        return write_repaired(self._required(), path, progress)
+
+    def _required(self) -> Candidate:
+        if self.chosen is None:
+            raise _nothing(self._storage)
+        return self.chosen
+
+    def describe(self) -> dict[str, object]:
+        """The document for programs; spec/forensics.md describes its members."""
+        chosen = (n for n, each in enumerate(self.candidates) if each is self.chosen)
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "size": self.size,
+            "candidates": [each.describe() for each in self.candidates],
+            "chosen": next(chosen, None),
+            "proof": None if self.proof is None else self.proof.describe(),
+        }
+
+    def close(self) -> None:
+        """Close the evidence; harmless when repeated."""
+        self._stack.close()
+
+
+def recover(
+    target: Target,
+    header: Target | None = None,
+    *,
+    backup: Target | None = None,
+    secondary_at: int | None = None,
+    uuid: str | None = None,
+    cipher: str | None = None,
+    sector_size: int | None = None,
+    offset: int | None = None,
+    read_log: ReadLog | None = None,
+) -> Recovery:
+    """What can be recovered of the header of ``target``; nothing is written.
+
+    With ``header`` it lies there. ``backup`` is a header backup of whatever age; ``secondary_at`` a
+    further place (bytes) to look for a LUKS2 copy. ``uuid``, ``cipher``, ``sector_size`` and
+    ``offset`` (of the data, in bytes) are known where nothing else tells them; ``read_log`` gets
+    every read of files that are opened here. Raises StorageError. Where nothing is left there are
+    no candidates, and :meth:`Recovery.require_any` says why.
+    """
+    known = Known(cipher, sector_size, offset, uuid)
+    with ExitStack() as stack:
+        data = _opened(target, stack, read_log)
+        storage = data if header is None else _opened(header, stack, read_log)
+        found = [
+            *from_luks2.candidates(storage, secondary_at=secondary_at, uuid=known.uuid),
+            *from_luks1.candidates(storage, uuid=known.uuid),
+        ]
+        if backup is not None:
+            kept = _opened(backup, stack, read_log)
+            found += from_backup.candidates(storage, kept, ranked(found))
+        apart = None if header is None else data
+        return Recovery(storage, apart, ranked(found), known, stack.pop_all())
+
+
+def _knows(candidate: Candidate, key: SecretBytes) -> bool:
+    try:
+        open_with_volume_key(candidate.metadata, key, None).wipe()
+    except LuksError:
+        return False
+    return True
+
+
+def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
+    if isinstance(target, Storage):
+        return target
+    if isinstance(target, str | os.PathLike):
+        return stack.enter_context(EvidenceFile(target, log))
+    return stack.enter_context(open_storage(target))
+
+
+def _nothing(storage: Storage) -> HeaderError:
+    """Which bytes are gone, and what that means."""
+    looked_at = Extent(0, min(_LOOKED_AT.size, storage.size))
+    runs = runs_of(storage, looked_at)
+    there = ", ".join(f"{run.extent} {run.state}" for run in runs[:4]) or "no bytes at all"
+    more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
+    error = HeaderError(
+        "nothing to recover a header from: the salts of all keyslots are gone with it, without "
+        f"which no passphrase opens; no LUKS2 copy, no JSON text in the first "
+        f"{from_luks2.SEARCHED >> 20} MiB, no LUKS1 keyslot table ({there}{more})"
+    )
+    error.advise(_HINT)
+    return error.about(storage.name)
