@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect of qcow2": ("inspect", "--json"),
     "hash": ("hash",),
     "unlock --try": ("unlock", "--try", "-d", KEY, "--json"),
+    "recover": ("recover", "-d", KEY, "-o", NEW, "--json"),
     "report": ("report", "-o", NEW, "--json"),
 }
 every_command = pytest.mark.parametrize("command", COMMANDS)

@@ -13,7 +13,8 @@ from typing import Final
 from luksmeta.closing import Closing
 from luksmeta.errors import AlgorithmError, HeaderError, LuksError, VolumeKeyError
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import EvidenceFile, ReadLog
+from luksmeta.forensics.containers import open_evidence
+from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.randomness import runs_of
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
 from luksmeta.forensics.recovery.candidates import Candidate, ranked
@@ -225,7 +226,7 @@ def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
     if isinstance(target, Storage):
         return target
     if isinstance(target, str | os.PathLike):
-        return stack.enter_context(EvidenceFile(target, log))
+        return stack.enter_context(open_evidence(os.fspath(target), log).storage)
     return stack.enter_context(open_storage(target))
 
 
