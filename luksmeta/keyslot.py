@@ -6,7 +6,8 @@ Source: LUKS2 specification 1.1.4, sections 3.2 and 4; LUKS1 specification 1.2.3
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from luksmeta.errors import AlgorithmError, KeyslotError, ResourceLimitError
@@ -16,6 +17,7 @@ from luksmeta.model import STRIPES, AnyKeyslot, ForeignKdf, Keyslot, KeyslotPrio
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
+from luksmeta.sector.engine import SectorCipher
 from luksmeta.storage import Storage
 
 SALT_SIZE: Final = 32
@@ -57,12 +59,26 @@ def unlock(
             f"{keyslot.key_size} bytes needs {split_size}"
         )
     with (
-        _area_key(keyslot_id, keyslot, passphrase, limits) as key,
-        engine.create(spec, key) as cipher,
+        area_cipher(keyslot_id, keyslot, passphrase, limits) as cipher,
         SecretBytes(split_size) as split,
     ):
         cipher.decrypt_into(0, storage.read_at(keyslot.area.offset, split_size), split.view())
         return antiforensic.merge(split, keyslot.key_size, STRIPES, keyslot.af.hash)
+
+
+@contextmanager
+def area_cipher(
+    keyslot_id: int,
+    keyslot: Keyslot,
+    passphrase: BytesLike | SecretBytes,
+    limits: Limits | None = None,
+) -> Iterator[SectorCipher]:
+    """The cipher of the area under this passphrase; raises what :func:`unlock` does."""
+    with (
+        _area_key(keyslot_id, keyslot, passphrase, limits) as key,
+        engine.create(keyslot.area.encryption, key) as cipher,
+    ):
+        yield cipher
 
 
 def check_costs(keyslot_id: int, keyslot: AnyKeyslot, limits: Limits | None) -> None:

@@ -25,10 +25,33 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.cli.unlocking import read_volume_key, try_passphrases
+from luksmeta.extents import Extent
 from luksmeta.model import SECTOR_SIZE
 
 if TYPE_CHECKING:
     from luksmeta.forensics.recovery.recovery import Recovery
+
+    RangeType = click.ParamType[Extent]
+else:  # no generic class before click 8.3
+    RangeType = click.ParamType
+
+
+class ByteRange(RangeType):
+    """Bytes of the image: where they begin, and how many."""
+
+    name = "range"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Extent:
+        """The extent that the text means."""
+        if isinstance(value, Extent):
+            return value
+        offset, _, size = str(value).partition(":")
+        try:
+            return Extent(int(offset, 0), int(size, 0) if size else 1)
+        except ValueError:
+            self.fail(f"{value!r} is not OFFSET:SIZE", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +65,7 @@ class SearchOptions:
     sector_size: int | None
     offset: int | None
     candidate: int | None
+    flipped_bit: Extent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,13 @@ def search_options(command: Command) -> Command:
                 type=click.IntRange(min=0),
                 metavar="N",
                 help="This possible header only; --dry-run numbers them.",
+            ),
+            click.option(
+                "--flipped-bit",
+                type=ByteRange(),
+                metavar="OFFSET:SIZE",
+                help="One bit of key material is wrong in these bytes, 512 at most: with "
+                "--key-file each is tried, one digest a bit, which may take minutes.",
             ),
         ],
     )
@@ -162,6 +193,8 @@ def recover_command(
 
     if not result.new_files and not result.dry_run:
         raise click.UsageError("-o or --repaired must name a new file, unless with --dry-run")
+    if search.flipped_bit is not None and key.key_file is None:
+        raise click.UsageError("--flipped-bit needs a --key-file")
     for name in result.new_files:
         output.require_new(name)
     with ExitStack() as stack:
@@ -183,25 +216,34 @@ def recover_command(
             recovery.choose(search.candidate)
         if key.volume_key_file is None:
             recovery.require_any()
-        _prove(recovery, key, new_key, made)
+        _prove(recovery, search, key, new_key, made)
         if not result.dry_run:
             _write(recovery, result)
         _say(recovery, result)
 
 
 def _prove(
-    recovery: Recovery, key: UnlockOptions, new_key: NewKeyOptions, made: KeyslotOptions
+    recovery: Recovery,
+    search: SearchOptions,
+    key: UnlockOptions,
+    new_key: NewKeyOptions,
+    made: KeyslotOptions,
 ) -> None:
-    with progress.bar("Looking for the data") as show:
-        if key.volume_key_file is not None:
+    question = f"Passphrase for {recovery.name}"
+    if key.volume_key_file is not None:
+        with progress.bar("Looking for the data") as show:
             _prove_volume_key(recovery, key.volume_key_file, new_key, made, show)
-        elif key.key_file is not None:
-            _, passphrase = try_passphrases(
-                f"Passphrase for {recovery.name}",
-                key,
-                lambda given: recovery.prove(given, limits=key.limits, progress=show),
-            )
-            passphrase.wipe()
+    elif search.flipped_bit is not None:
+        with (
+            prompt.read_passphrase(question, key.source) as given,
+            progress.bar("Trying every bit") as show,
+        ):
+            recovery.flip_bit(given, search.flipped_bit, limits=key.limits, progress=show)
+    elif key.key_file is not None:
+        _, passphrase = try_passphrases(
+            question, key, lambda given: recovery.prove(given, limits=key.limits)
+        )
+        passphrase.wipe()
 
 
 def _prove_volume_key(

@@ -39,7 +39,7 @@ def completed(folder: Path, *words: str) -> set[str]:
 def test_bash_completes_commands(tmp_path: Path) -> None:
     assert completed(tmp_path, "") == set(root.list_commands(click.Context(root)))
     assert completed(tmp_path, "re") == {
-        "read", "remove-key", "renew-digest", "repair", "report", "restore-header"
+        "read", "recover", "remove-key", "renew-digest", "repair", "report", "restore-header"
     }  # fmt: skip
 
 

@@ -204,6 +204,18 @@ def test_a_volume_key_that_a_digest_knows_needs_no_new_passphrase(tmp_path: Path
     check(image, header)
 
 
+def test_a_wrong_bit_in_a_known_place(tmp_path: Path) -> None:
+    at = SLOT["luks2"] + 70001
+    wrong = bytes_at(at, bytes([volume("luks2")[at] ^ 4]))
+    image, header = damaged_image(tmp_path, "luks2", wrong), tmp_path / "header"
+    key = ("--key-file", key_file(tmp_path))
+    refused(recover(image, "-o", header, *key), 2, "no keyslot")
+    refused(recover(image, "-o", header, "--flipped-bit", hex(at)), 1, "--key-file")
+    refused(recover(image, "-o", header, *key, "--flipped-bit", "here"), 1, "OFFSET:SIZE")
+    done(recover(image, "-o", header, *key, "--flipped-bit", f"{at:#x}:2"))
+    check(image, header)
+
+
 # --- what is said, and what was read -------------------------------------------------------------
 
 

@@ -61,7 +61,6 @@ def test_each_keyslot_from_where_it_is_whole(version: Version, tmp_path: Path) -
     backup = backup_of(volume(version))
     backup.data[SLOT[version] : SLOT[version] + 512] = bytes(512)
     disk = bytearray(header_gone(version))
-    disk[SLOT[version] + AREA :][:512] = bytes(512)
     at = SLOT[version] + AREA
     disk[at : at + 512] = bytes(512)
     for passphrase in (FIRST, SECOND):
@@ -77,7 +76,6 @@ def test_the_devices_header_gets_its_material_from_the_backup(
     at = SLOT[version]
     disk = damaged(version, bytes_at(at, bytes(2048)))
     backup = backup_of(volume(version))
-    backup.data[:HDR_SIZE] = backup.data[:HDR_SIZE]
     recovery = rescued(tmp_path, disk, backup=backup)
     assert recovery.proof is not None
     with recovering(disk) as alone, pytest.raises(PassphraseError):
@@ -113,11 +111,9 @@ def test_a_backup_of_another_metadata_size(tmp_path: Path) -> None:
 
 def test_a_backup_of_another_volume_is_said_to_be_one() -> None:
     other = backup_of(builders.image("luks2", (THIRD,)))
-    other_key = MemoryStorage(other.data, name="backup")
-    disk = volume("luks2")
-    with recovering(disk, backup=other_key) as recovery:
+    with recovering(volume("luks2"), backup=other) as recovery:
         reasons = [reason for each in recovery.candidates for reason in each.reasons]
-    assert any("volume key is the same" in reason or "another" in reason for reason in reasons)
+    assert any("its digest is another than on the image" in reason for reason in reasons)
 
 
 def test_a_backup_with_a_wiped_magic(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from luksmeta.extents import Extent
 from luksmeta.forensics.randomness import StepState, runs_of
@@ -29,7 +30,7 @@ from luksmeta.prepared_change import header_end
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Step, Write
 
-_TRIED: int = 4  # possible headers, of the backup and of the image
+_TRIED: Final = 4  # possible headers, of the backup and of the image
 
 
 def candidates(

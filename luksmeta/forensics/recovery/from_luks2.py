@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from luksmeta.extents import Extent
@@ -36,13 +37,18 @@ from luksmeta.storage import Storage
 SEARCHED: Final = 2 * HDR_SIZES[-1]
 """How many bytes from the start are searched: both copies of the largest size."""
 
+_PLACES_MAX: Final = 256  # hostile bytes may look like a header as often as they like
+
 
 def candidates(
     storage: Storage, *, secondary_at: int | None = None, uuid: str | None = None
 ) -> Iterator[Candidate]:
     """Every header that the bytes could mean; ``secondary_at`` is one more place to look."""
     data = first_bytes_of(storage, SEARCHED)
-    places = [*_likely_places(data), *(() if secondary_at is None else (secondary_at,))]
+    places = [
+        *islice(_likely_places(data), _PLACES_MAX),
+        *(() if secondary_at is None else (secondary_at,)),
+    ]
     yield from _by_checksum(storage, places)
     texts = [*texts_in(data), *merged_texts(data)]
     if secondary_at is not None:

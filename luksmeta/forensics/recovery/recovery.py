@@ -19,6 +19,7 @@ from luksmeta.forensics.randomness import runs_of
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
 from luksmeta.forensics.recovery.candidates import Candidate, ranked
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired
+from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
 from luksmeta.forensics.recovery.from_volume_key import Known, find_data, with_keyslot
 from luksmeta.forensics.recovery.proving import Proof, Prover, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
@@ -87,6 +88,23 @@ class Recovery(Closing):
             if proved is not None:
                 return self._take(number, *proved)
         raise prover.error(len(self.candidates)).about(self.name)
+
+    def flip_bit(
+        self,
+        passphrase: BytesLike | SecretBytes,
+        where: Extent,
+        *,
+        limits: Limits | None = None,
+        progress: Progress | None = None,
+    ) -> Proof:
+        """Put the one bit right that the surest header's keyslot lacks within ``where`` (bytes).
+
+        Raises ValueError for more than 512 bytes, KeyslotError for a place without key material,
+        PassphraseError where no bit makes the passphrase open, ResourceLimitError.
+        """
+        mended = with_bit_flipped(self._required(), passphrase, where, limits, progress)
+        self.candidates = (mended,)
+        return self.prove(passphrase, limits=limits)
 
     def prove_volume_key(
         self,
