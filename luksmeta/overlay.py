@@ -37,6 +37,11 @@ class OverlayStorage(Storage):
         return self._size
 
     @property
+    def base(self) -> Storage:
+        """What it lies over."""
+        return self._base
+
+    @property
     def sector_size(self) -> int:
         """That of the base."""
         return self._base.sector_size

@@ -49,6 +49,11 @@ class Storage(Closing):
         """The sector size that suits it best: 4096, unless a device says otherwise."""
         return 4096
 
+    @property
+    def base(self) -> Storage | None:
+        """The storage that this one is a view of, where it is one."""
+        return None
+
     @abstractmethod
     def _read(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes within the bounds; fewer only where the storage fails."""

@@ -17,6 +17,7 @@ from luksmeta.cli.options import Command, Size, VolumeOptions, grouped
 from luksmeta.cli.prompt import KeySource
 from luksmeta.cli.seal_options import SealOptions
 from luksmeta.cli.unlocking import open_for, read_volume_key, unlock
+from luksmeta.data_lock import data_in_use
 from luksmeta.headerless import HeaderlessVolume
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import SecretBytes
@@ -157,16 +158,24 @@ def open_data(
     dry_run: bool = False,
     policy: str | None = None,
 ) -> Iterator[Data]:
-    """The volume with its key; closed and wiped at the end. ``offset`` is that of ``--offset``."""
+    """The volume with its key; closed and wiped at the end. ``offset`` is that of ``--offset``.
+
+    Nobody else may write meanwhile, or, where this is for writing, read.
+    """
     refuse_meaningless(layout.type)
+    writes = writable and not dry_run
     if layout.type == _LUKS:
         with (
             open_for(volume, writable=writable, dry_run=dry_run, policy=policy) as opened,
+            data_in_use(opened.data_storage, writable=writes),
             unlock(opened, key, keyslot=key.key_slot, seal=seal) as unlocked,
         ):
             yield unlocked
         return
-    with open_storage(volume.image, writable=writable and not dry_run) as file:
+    with (
+        open_storage(volume.image, writable=writes) as file,
+        data_in_use(file, writable=writes),
+    ):
         storage = OverlayStorage(file) if dry_run else file
         opener = _open_plain if layout.type == "plain" else _open_loopaes
         with opener(storage, volume, key, layout, offset) as headerless:

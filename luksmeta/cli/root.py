@@ -21,6 +21,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.unlock": ("unlock",),
     "luksmeta.cli.reading": ("read",),
     "luksmeta.cli.writing": ("write",),
+    "luksmeta.cli.mount": ("mount",),
     "luksmeta.cli.adding": ("add-key",),
     "luksmeta.cli.keyslots": ("change-key", "convert-key"),
     "luksmeta.cli.removal": ("remove-key", "kill-slot"),

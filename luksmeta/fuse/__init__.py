@@ -1,0 +1,1 @@
+"""The plaintext of a volume as a file, for programs that read and write files."""

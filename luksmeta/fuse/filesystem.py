@@ -1,0 +1,137 @@
+"""A file system with one file, ``payload``: the plaintext of a volume.
+
+Source: libfuse's include/fuse.h says what each operation has to do; mfusepy hands them on. This
+module needs the extra ``fuse`` and libfuse itself, and is imported by :mod:`luksmeta.fuse.mounting`
+only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import mfusepy
+
+from luksmeta.errors import LuksError
+from luksmeta.segment_stream import SegmentStream
+
+FILE_NAME: Final = "payload"
+_ROOT: Final = "/"
+_PATH: Final = f"/{FILE_NAME}"
+_BLOCK: Final = 512  # bytes, the unit of st_blocks
+
+
+class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy carries no types
+    """The one file; like a block device it has the size it has. ``ready`` is called once mounted.
+
+    What the volume cannot do is the error of the operation: the number that the system gave, else
+    EIO. After a failed flush nobody knows what of the data is on stable storage, so that every
+    later write and flush fails as well.
+    """
+
+    use_ns = True
+
+    def __init__(
+        self, stream: SegmentStream, *, writable: bool, ready: Callable[[], None] = lambda: None
+    ) -> None:
+        self._stream = stream
+        self._writable = writable
+        self._ready = ready
+        self._mounted_at = time.time_ns()
+        self._is_lost = False
+
+    def init(self, path: str) -> None:
+        """The kernel has mounted it."""
+        self._ready()
+
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
+        """Mode, size and times, in nanoseconds."""
+        if path == _ROOT:
+            kind = {"st_mode": stat.S_IFDIR | 0o500, "st_nlink": 2}
+        else:
+            self._require(path)
+            kind = {
+                "st_mode": stat.S_IFREG | (0o600 if self._writable else 0o400),
+                "st_nlink": 1,
+                "st_size": self._stream.size,
+                "st_blocks": -(-self._stream.size // _BLOCK),
+            }
+        times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._mounted_at)
+        return {**kind, **times, "st_uid": os.getuid(), "st_gid": os.getgid()}
+
+    def readdir(self, path: str, fh: int) -> list[str]:
+        """The names in the one directory."""
+        return [".", "..", FILE_NAME]
+
+    def statfs(self, path: str) -> dict[str, int]:
+        """Full: there is room for nothing but the payload."""
+        return {"f_bsize": _BLOCK, "f_frsize": _BLOCK, "f_blocks": self._stream.size // _BLOCK}
+
+    def open(self, path: str, flags: int) -> int:
+        """Any number of times; nothing is kept."""
+        self._require(path)
+        return 0
+
+    def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
+        """Up to ``size`` bytes, fewer at the end only."""
+        with _errors():
+            return self._stream.read_at(offset, size)
+
+    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+        """All of it, or what fits; ENOSPC behind the end."""
+        self._require_safe()
+        room = self._stream.size - offset
+        if room <= 0 and data:
+            raise mfusepy.FuseOSError(errno.ENOSPC)
+        with _errors():
+            self._stream.write_at(offset, data[:room])
+        return min(len(data), room)
+
+    def truncate(self, path: str, length: int, fh: int | None = None) -> int:
+        """The size that it has, and no other."""
+        self._require(path)
+        if length != self._stream.size:
+            raise mfusepy.FuseOSError(errno.EPERM)
+        return 0
+
+    def flush(self, path: str, fh: int) -> int:
+        """A program closes the file: the last moment at which it can be told of an error.
+
+        Unmounting does not wait for this process, so nothing is left to be flushed then.
+        """
+        return self.fsync(path, 0, fh) if self._writable else 0
+
+    def fsync(self, path: str, datasync: int, fh: int) -> int:
+        """All that was written is on stable storage then."""
+        self._require_safe()
+        try:
+            with _errors():
+                self._stream.flush()
+        except OSError:
+            self._is_lost = True
+            raise
+        return 0
+
+    def _require(self, path: str) -> None:
+        if path != _PATH:
+            raise mfusepy.FuseOSError(errno.ENOENT)
+
+    def _require_safe(self) -> None:
+        if self._is_lost:
+            raise mfusepy.FuseOSError(errno.EIO)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """OSError with a number for everything that can go wrong with a volume."""
+    try:
+        yield
+    except (LuksError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, LuksError) else error
+        number = cause.errno if isinstance(cause, OSError) else None
+        raise mfusepy.FuseOSError(number or errno.EIO) from error

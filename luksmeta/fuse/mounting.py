@@ -1,0 +1,133 @@
+"""Mounting a volume's plaintext with FUSE, as an ordinary user.
+
+Source: fuse(4); mount.fuse3(8) for the options; libfuse's lib/helper.c fuse_main_real.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from luksmeta.errors import StorageBusyError, StorageError, UnsupportedError
+from luksmeta.segment_stream import SegmentStream
+from luksmeta.storage import storage_error
+
+if TYPE_CHECKING:
+    from luksmeta.fuse.filesystem import PayloadFilesystem
+
+_DEVICE: Final = Path("/dev/fuse")
+_NO_FUSE: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+_PYTHON_PART: Final = "pip install 'luksmeta[fuse]' brings it"
+_LIBRARY: Final = "Debian's package fuse3 has it, and fusermount3"
+
+
+def require_mountable(directory: Path) -> None:
+    """Raise where FUSE cannot be used here, or not for this directory, before anything is asked.
+
+    Raises UnsupportedError, StorageError, StorageBusyError.
+    """
+    _filesystem_class()
+    _require_device()
+    try:
+        is_empty = not any(directory.iterdir())
+    except OSError as error:
+        raise storage_error(error).about(str(directory)) from error
+    if directory.is_mount():
+        raise StorageBusyError("something is mounted there").about(str(directory))
+    if not is_empty:
+        raise StorageBusyError("is not empty, and would be hidden").about(str(directory))
+
+
+def mount(
+    stream: SegmentStream,
+    directory: Path,
+    *,
+    name: str,
+    writable: bool = False,
+    allow_other: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Show the plaintext as ``payload`` in ``directory`` until it is unmounted or a signal comes.
+
+    ``name`` is what mount(8) shows as its source, ``ready`` is called once it is mounted. All that
+    was written is on stable storage afterwards. Raises UnsupportedError, StorageError.
+    """
+    binding = _filesystem_class()
+    import mfusepy
+
+    with _standard_error_aside() as (said, back):
+
+        def mounted() -> None:
+            back()
+            ready()
+
+        try:
+            mfusepy.FUSE(
+                binding(stream, writable=writable, ready=mounted),
+                str(directory),
+                foreground=True,
+                ro=not writable,
+                allow_other=allow_other,
+                default_permissions=True,
+                subtype="luksmeta",
+                fsname=name.replace("\\", "\\\\").replace(",", "\\,"),
+            )
+        except RuntimeError as error:
+            back()
+            said.seek(0)
+            reason = said.read().decode(errors="replace").strip() or f"libfuse's status {error}"
+            raise StorageError(f"cannot be mounted: {reason}").about(str(directory)) from error
+    stream.flush()
+
+
+def _filesystem_class() -> type[PayloadFilesystem]:
+    """What libfuse calls; UnsupportedError where a part of it is missing."""
+    if sys.platform == "linux" and ctypes.util.find_library("fuse3"):
+        os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")  # mfusepy would take libfuse 2 first
+    try:
+        import luksmeta.fuse.filesystem as payload
+    except ImportError as error:
+        raise UnsupportedError("mount needs the Python package mfusepy").advise(
+            _PYTHON_PART
+        ) from error
+    except (OSError, AttributeError) as error:  # as mfusepy says that there is none, or too old
+        raise UnsupportedError(f"mount needs libfuse: {error}").advise(_LIBRARY) from error
+    return payload.PayloadFilesystem
+
+
+def _require_device() -> None:
+    if sys.platform != "linux":
+        return
+    try:
+        os.close(os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in _NO_FUSE:
+            raise UnsupportedError(f"this kernel has no FUSE: {error.strerror}").about(
+                str(_DEVICE)
+            ) from error
+        raise storage_error(error).about(str(_DEVICE)) from error
+
+
+@contextmanager
+def _standard_error_aside() -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
+    """Standard error goes to a file until the second value is called: libfuse writes there."""
+    with tempfile.TemporaryFile() as said:
+        original = [os.dup(2)]
+        os.dup2(said.fileno(), 2)
+
+        def back() -> None:
+            while original:
+                os.dup2(original[0], 2)
+                os.close(original.pop())
+
+        try:
+            yield said, back
+        finally:
+            back()

@@ -1,0 +1,226 @@
+"""``mount``: for real where there is /dev/fuse, and in a kernel of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import luksmeta
+from luksmeta.data_lock import data_in_use
+from luksmeta.fuse import mounting
+from tests.builders import FIRST, SECOND
+from tests.cli.runner import CHEAP, COMMAND, Answer, Argument, done, key_file, process, refused
+from tests.cli.runner import luksmeta as run
+from tests.interop.peers import kernel
+from tests.requirement import missing
+
+_TREE = {"hello": b"hello\n", "large": bytes(range(256)) * 4000}
+
+
+def _require_fuse() -> None:
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+        mounting._filesystem_class()
+    except (OSError, luksmeta.LuksError) as error:
+        missing(f"no FUSE: {error}")
+
+
+def _tool(*arguments: Argument) -> bytes:
+    result = subprocess.run(list(map(str, arguments)), capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@contextmanager
+def _mounted(image: Path, *options: Argument, stdin: bytes) -> Iterator[tuple[Path, Answer]]:
+    """The mount point, and what the command said; unmounted and free at the end."""
+    _require_fuse()
+    point = image.parent / "mounted"
+    point.mkdir(exist_ok=True)
+    answer = process("mount", image, point, *options, stdin=stdin)
+    try:
+        yield point, answer
+    finally:
+        for each in image.parent.iterdir():
+            if each.is_mount():
+                _tool("fusermount3", "-u", each)
+    _until(lambda: _is_free(image), "the volume is still locked")
+
+
+def _is_free(image: Path) -> bool:
+    if not image.exists():
+        return True
+    try:
+        with (
+            luksmeta.open(image, writable=True) as volume,
+            data_in_use(volume.data_storage, writable=True),
+        ):
+            return True
+    except luksmeta.StorageBusyError:
+        return False
+
+
+@pytest.fixture(name="image")
+def _image(tmp_path: Path) -> Path:
+    path = tmp_path / "volume.img"
+    done(run("format", path, "--size", "24M", "-q", *CHEAP, stdin=FIRST + b"\n"))
+    return path
+
+
+def test_the_payload_can_be_written_read_and_checked_by_ordinary_programs(
+    image: Path, tmp_path: Path
+) -> None:
+    with _mounted(image, "--writable", stdin=FIRST + b"\n") as (point, answer):
+        done(answer)
+        payload = point / "payload"
+        assert [each.name for each in point.iterdir()] == ["payload"]
+        assert f"fusermount3 -u {point}" in answer.out
+        _tool("mkfs.ext4", "-q", payload)
+        for name, content in _TREE.items():
+            (tmp_path / name).write_bytes(content)
+            _tool("debugfs", "-w", "-R", f"write {tmp_path / name} {name}", payload)
+        _tool("e2fsck", "-fn", payload)
+        assert refused(run("read", image, "-o", tmp_path / "x", stdin=FIRST + b"\n"), 5)
+    plain = tmp_path / "plain"
+    done(run("read", image, "-o", plain, stdin=FIRST + b"\n"))
+    _tool("e2fsck", "-fn", plain)
+    for name, content in _TREE.items():
+        assert _tool("debugfs", "-R", f"cat {name}", plain) == content
+
+
+def test_read_only_is_the_default(image: Path) -> None:
+    before = image.read_bytes()
+    with _mounted(image, "--json", stdin=FIRST + b"\n") as (point, answer):
+        document = done(answer).json
+        payload = point / "payload"
+        assert document["payload"] == str(payload)
+        assert document["size"] == payload.stat().st_size == len(payload.read_bytes())
+        assert not document["writable"]
+        with pytest.raises(OSError, match=r"Read-only|Permission"):
+            payload.open("r+b")
+        done(run("dump", image))  # others may read as well
+    assert image.read_bytes() == before
+
+
+def test_a_signal_flushes_and_unmounts(image: Path) -> None:
+    with _mounted(image, "--writable", "--json", stdin=FIRST + b"\n") as (point, answer):
+        with (point / "payload").open("r+b") as payload:
+            payload.write(b"written")
+        os.kill(done(answer).json["pid"], signal.SIGTERM)
+        _until(lambda: not point.is_mount(), "still mounted")
+    assert done(run("read", image, "--length", "7", stdin=FIRST + b"\n")).raw == b"written"
+
+
+def test_in_the_foreground_it_stays_until_it_is_unmounted(image: Path) -> None:
+    _require_fuse()
+    point = image.parent / "mounted"
+    point.mkdir()
+    key = key_file(image.parent)
+    command = [*COMMAND, "mount", "--foreground", str(image), str(point), "-d", str(key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        _until(point.is_mount, "not mounted")
+        assert server.poll() is None
+        _tool("fusermount3", "-u", point)
+        assert server.wait(20) == 0
+
+
+def test_an_ordinary_user_mounts_without_any_right(tmp_path: Path) -> None:
+    """Nobody, who may read the interpreter below root's directory, and nothing else."""
+    _require_fuse()
+    if os.geteuid() != 0:
+        missing("only root can be somebody else; all the other tests ran as an ordinary user")
+    nobody = 65534
+    caps = "-all,+dac_read_search"
+    prefix = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups"]
+    prefix += [f"--inh-caps={caps}", f"--ambient-caps={caps}"]
+    with tempfile.TemporaryDirectory() as name:  # fusermount3 must reach it as nobody
+        folder = Path(name)
+        os.chown(folder, nobody, nobody)
+        point = folder / "mounted"
+        line = FIRST + b"\n"
+        image = folder / "volume.img"
+        done(process("format", image, "--size", "24M", "-q", *CHEAP, stdin=line, prefix=prefix))
+        _tool(*prefix, "mkdir", point)
+        try:
+            done(process("mount", image, point, "--writable", stdin=line, prefix=prefix))
+            _tool(*prefix, "mkfs.ext4", "-q", point / "payload")
+        finally:
+            _tool(*prefix, "fusermount3", "-u", point)
+        _until(lambda: _is_free(image), "the volume is still locked")
+        done(process("read", image, "-o", tmp_path / "plain", stdin=line))
+    _tool("e2fsck", "-fn", tmp_path / "plain")
+
+
+def test_what_is_wrong_is_said_by_the_first_process(image: Path) -> None:
+    with _mounted(image, stdin=SECOND + b"\n") as (point, answer):
+        refused(answer, 2, str(image))
+        assert not point.is_mount()
+    with _mounted(image.parent / "none.img", stdin=FIRST + b"\n") as (_, answer):
+        refused(answer, 4, "no such file")
+
+
+def test_a_directory_that_would_be_hidden_or_is_none(image: Path, tmp_path: Path) -> None:
+    _require_fuse()
+    refused(run("mount", image, tmp_path, stdin=FIRST), 5, str(tmp_path), "not empty")
+    refused(run("mount", image, image, stdin=FIRST), 4, str(image))
+    refused(run("mount", image, tmp_path / "none", stdin=FIRST), 4, "no such file")
+
+
+def test_mounted_twice_is_refused(image: Path, tmp_path: Path) -> None:
+    with _mounted(image, stdin=FIRST + b"\n") as (point, _):
+        refused(run("mount", image, point, stdin=FIRST), 5, "is mounted there")
+        other = tmp_path / "other"
+        other.mkdir()
+        refused(process("mount", "--writable", image, other, stdin=FIRST + b"\n"), 5, str(image))
+
+
+def test_a_machine_without_fuse_is_told_so(
+    image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _require_fuse()
+    monkeypatch.setattr(mounting, "_DEVICE", tmp_path / "fuse")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refused(run("mount", image, empty, stdin=FIRST), 1, "no FUSE")
+
+
+_GUEST = """
+set -e
+modprobe fuse; modprobe loop; modprobe ext4
+mkdir point mnt
+luksmeta mount /dev/vda point --writable --key-file key
+mkfs.ext4 -q -b 4096 point/payload
+mount -o loop point/payload mnt
+cp key mnt/written
+umount mnt
+e2fsck -fn point/payload >&2
+fusermount3 -u point
+for attempt in 1 2 3 4 5 6 7 8 9; do
+    cryptsetup open --key-file key /dev/vda opened && break
+    sleep 1
+done
+mount -o ro /dev/mapper/opened mnt
+cat mnt/written
+"""
+
+
+def test_a_kernel_mounts_the_payload_and_finds_it_in_the_volume(image: Path) -> None:
+    kernel.require()
+    result = kernel.run(_GUEST, [image], [key_file(image.parent)], python=str(Path(sys.prefix)))
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, FIRST), result.stderr.decode()
