@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from luksmeta.diagnosis import CopyDiagnosis, Diagnosis, diagnose
+    from luksmeta.dm.devices import Devices
+    from luksmeta.dm.mapped_device import MappedDevice, TableVolume, open_table
+    from luksmeta.dm.table import TableError, TableLine, parse_table
     from luksmeta.errors import (
         AlgorithmError,
         ChecksumError,
@@ -75,6 +78,7 @@ __all__ = [
     "CaseReport",
     "ChecksumError",
     "CopyDiagnosis",
+    "Devices",
     "Diagnosis",
     "FileStorage",
     "Finding",
@@ -90,6 +94,7 @@ __all__ = [
     "KeyslotsAreaFullError",
     "Limits",
     "LuksError",
+    "MappedDevice",
     "MemoryStorage",
     "Metadata",
     "MetadataError",
@@ -121,6 +126,9 @@ __all__ = [
     "StorageError",
     "StorageExistsError",
     "StoragePermissionError",
+    "TableError",
+    "TableLine",
+    "TableVolume",
     "TokenError",
     "UnlockedVolume",
     "UnsupportedError",
@@ -142,12 +150,25 @@ __all__ = [
     "open",
     "open_loopaes",
     "open_plain",
+    "open_table",
+    "parse_table",
     "recover",
     "scan",
 ]
 
 _HOMES = {
     "luksmeta.diagnosis": ("CopyDiagnosis", "Diagnosis", "diagnose"),
+    "luksmeta.dm.devices": ("Devices",),
+    "luksmeta.dm.mapped_device": (
+        "MappedDevice",
+        "TableVolume",
+        "open_table",
+    ),
+    "luksmeta.dm.table": (
+        "TableError",
+        "TableLine",
+        "parse_table",
+    ),
     "luksmeta.errors": (
         "AlgorithmError",
         "ChecksumError",

@@ -19,7 +19,7 @@ wiped when an exception passes by. What cannot be helped:
 - the portable engine's work: key schedules of Twofish and CAST-256, the words of Adiantum, HCTR2's
   and LRW's tables, lmk and tcw are made of Python's integers, and so are plaintext blocks (those
   of a split key as well) in ECB, CTR, LRW, and XTS of other ciphers than AES, Serpent and Twofish;
-- plaintext of the data, which is the caller's;
+- plaintext of the data, which is the caller's, and the text of a device-mapper table that has keys;
 - guesses at a passphrase (forensics/guessing), which are made as text, and go through pipes;
 - memory of a process that ``fork`` made, which has secrets of its own until it wipes them;
 - an interrupt between two instructions of Python, before a ``with`` block has taken its secret

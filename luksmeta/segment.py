@@ -83,7 +83,7 @@ def _run(
     keys: Mapping[int, SecretBytes],
     storage: Storage,
 ) -> SegmentRun:
-    segment = _readable(segment_id, metadata.segments[segment_id])
+    segment = readable(segment_id, metadata.segments[segment_id])
     sector_size, iv_tweak, key, cipher = SECTOR_SIZE, 0, None, None
     if isinstance(segment, CryptSegment):
         found = metadata.digest_of_segment(segment_id)
@@ -96,13 +96,14 @@ def _run(
                 f"segment {segment_id}: sector size {sector_size}, dm-crypt knows "
                 f"{', '.join(str(size) for size in engine.SECTOR_SIZES)}"
             )
-    size = _size(segment_id, segment, sector_size, storage)
+    size = segment_size(segment_id, segment, sector_size, storage)
     if isinstance(segment, CryptSegment) and key is not None:
         cipher = engine.create(segment.encryption, key, sector_size)
     return SegmentRun(start, size, segment.offset, sector_size, iv_tweak, cipher)
 
 
-def _size(segment_id: int, segment: Segment, sector_size: int, storage: Storage) -> int:
+def segment_size(segment_id: int, segment: Segment, sector_size: int, storage: Storage) -> int:
+    """The bytes of a segment; StorageError where the device ends before it does."""
     if storage.size < segment.offset:
         raise StorageError(
             f"segment {segment_id}: starts at {segment.offset:#x}, {storage.name} ends at "
@@ -118,7 +119,7 @@ def _size(segment_id: int, segment: Segment, sector_size: int, storage: Storage)
     return align_down(storage.size - segment.offset, sector_size)
 
 
-def _readable(segment_id: int, segment: Segment) -> CryptSegment | LinearSegment:
+def readable(segment_id: int, segment: Segment) -> CryptSegment | LinearSegment:
     """The segment, if its plaintext can be had in user space."""
     if not isinstance(segment, CryptSegment | LinearSegment):
         raise UnsupportedError(f"segment {segment_id}: of type {segment.type}, not crypt or linear")

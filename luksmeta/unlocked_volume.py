@@ -50,6 +50,11 @@ class UnlockedVolume(Closing):
         return self._keys.keyslot
 
     @property
+    def metadata(self) -> Metadata:
+        """What the header says now."""
+        return self._volume.metadata
+
+    @property
     def volume_key(self) -> SecretBytes:
         """The key that opened, valid until this object is closed."""
         return self._keys.by_digest[self._keys.digest]
@@ -278,7 +283,7 @@ class UnlockedVolume(Closing):
         if requirements.is_reencrypting(volume.metadata):
             reencryption.check(volume.metadata, self._keys.by_digest, self._keys.limits)
         if not volume.is_detached:
-            _refuse_data_over_header(volume.metadata)
+            refuse_data_over_header(volume.metadata)
         runs = lay_out(volume.metadata, self._keys.by_digest, storage)
         return SegmentStream(storage, runs, writable=writable)
 
@@ -307,8 +312,11 @@ class UnlockedVolume(Closing):
         self._keys.wipe()
 
 
-def _refuse_data_over_header(metadata: Metadata) -> None:
-    """A detached header opened as if its data lay in the same file would be overwritten by it."""
+def refuse_data_over_header(metadata: Metadata) -> None:
+    """A detached header opened as if its data lay in the same file would be overwritten by it.
+
+    Raises UnsupportedError.
+    """
     header_end = metadata.keyslots_area.end
     if metadata.data_offset < header_end:
         raise UnsupportedError(

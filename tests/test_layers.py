@@ -81,6 +81,8 @@ ROWS = (
         "fuse.*",
         "forensics",
         "forensics.*",
+        "dm",
+        "dm.*",
     ),
     ("cli", "cli.*", "__main__", ""),  # "" is the package itself: its public names
 )

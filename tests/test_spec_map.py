@@ -40,6 +40,7 @@ DOCUMENTS = (
     "headerless.md",
     "header-trust.md",
     "forensics.md",
+    "device-mapper.md",
 )
 _CLAUSE = re.compile(r"^\*\*(L\d\.\d+\.\d+)\*\* ", re.MULTILINE)
 _CLAUSE_NAMED = re.compile(r"\bL\d\.\d+\.\d+\b")

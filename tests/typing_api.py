@@ -84,6 +84,16 @@ def report(path: Path) -> str:
     return made.html()
 
 
+def run_table(path: Path) -> bytes:
+    (line,) = luksmeta.parse_table("0 8 linear 7:0 0")
+    assert_type(line, luksmeta.TableLine)
+    with luksmeta.open_table(str(line), {"7:0": path}, writable=True) as table:
+        assert_type(table, luksmeta.TableVolume)
+        assert_type(table.data_storage, luksmeta.MappedDevice)
+        with table.open() as data:
+            return data.readall()
+
+
 def look(path: Path) -> bool:
     inspection = luksmeta.inspect(path, entropies=[40, 50.5])
     assert_type(inspection, luksmeta.Inspection)

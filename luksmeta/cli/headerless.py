@@ -24,7 +24,8 @@ from luksmeta.secret import SecretBytes
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage, open_storage
 
-_LUKS: Final = "luks"
+LUKS: Final = "luks"
+_TABLE: Final = "table"  # a device-mapper table, which is no --type
 OFFSET_HELP: Final = (
     "Start at this byte of the plaintext; without a header, the data's first sector in IMAGE."
 )
@@ -35,9 +36,15 @@ _HEADER_ONLY: Final = (
     *("require_seal", "seal_counter", "seal_measurement", "policy"),
 )
 _MEANINGLESS: Final = {
-    _LUKS: (*_PLACEMENT, *_PLAIN_ONLY),
+    LUKS: (*_PLACEMENT, *_PLAIN_ONLY),
     "plain": _HEADER_ONLY,
     "loopaes": (*_HEADER_ONLY, *_PLAIN_ONLY, "volume_key_file"),
+    _TABLE: (
+        *("type", "key_file", "keyfile_offset", "keyfile_size", "volume_key_file"),
+        *_HEADER_ONLY,
+        *_PLACEMENT,
+        *_PLAIN_ONLY,
+    ),
 }
 
 
@@ -59,7 +66,7 @@ class Offset(Size):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         """The number; sectors have no unit."""
-        if ctx is not None and ctx.params.get("type", _LUKS) != _LUKS:
+        if ctx is not None and ctx.params.get("type", LUKS) != LUKS:
             if not str(value).isdecimal():
                 self.fail(f"{value!r} is not a number of sectors", param, ctx)
             return int(str(value))
@@ -82,7 +89,7 @@ class TypeOptions:
 
     def start(self, offset: int) -> int:
         """The first byte of the plaintext to read or write, given ``--offset``."""
-        return offset if self.type == _LUKS else 0
+        return offset if self.type == LUKS else 0
 
 
 def type_options(command: Command) -> Command:
@@ -95,8 +102,8 @@ def type_options(command: Command) -> Command:
         [
             click.option(
                 "--type",
-                type=click.Choice(list(_MEANINGLESS)),
-                default=_LUKS,
+                type=click.Choice([kind for kind in _MEANINGLESS if kind != _TABLE]),
+                default=LUKS,
                 show_default=True,
                 is_eager=True,  # --offset depends on it
                 help="plain and loopaes have no header: the options below say what it would.",
@@ -143,7 +150,8 @@ def refuse_meaningless(kind: str) -> None:
     for name in _MEANINGLESS[kind]:
         source = context.get_parameter_source(name)
         if source not in (None, click.core.ParameterSource.DEFAULT):
-            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning for --type {kind}")
+            volume = "--table" if kind == _TABLE else f"--type {kind}"
+            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning for {volume}")
 
 
 @contextmanager
@@ -164,7 +172,7 @@ def open_data(
     """
     refuse_meaningless(layout.type)
     writes = writable and not dry_run
-    if layout.type == _LUKS:
+    if layout.type == LUKS:
         with (
             open_for(volume, writable=writable, dry_run=dry_run, policy=policy) as opened,
             data_in_use(opened.data_storage, writable=writes),

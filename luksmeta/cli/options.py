@@ -108,14 +108,14 @@ class VolumeOptions:
         return self.header or self.image
 
 
-def volume_options(command: Command) -> Command:
+def volume_options(command: Command, *, is_required: bool = True) -> Command:
     """IMAGE and what every command takes; the command gets ``volume: VolumeOptions``."""
     return grouped(
         command,
         "volume",
         VolumeOptions,
         [
-            click.argument("image", type=FileName()),
+            click.argument("image", type=FileName(), required=is_required),
             click.option("--header", type=FileName(), metavar="FILE", help="Detached header."),
             click.option(
                 "-q", "--batch-mode", is_flag=True, help="Ask nothing; the answer is yes."

@@ -11,11 +11,12 @@ from typing import Final
 import click
 
 from luksmeta.cli import interrupts, output, progress
-from luksmeta.cli.headerless import OFFSET_HELP, Offset, TypeOptions, open_data, type_options
+from luksmeta.cli.headerless import OFFSET_HELP, Offset, TypeOptions, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import FileName, Size, VolumeOptions, policy_option, volume_options
+from luksmeta.cli.options import FileName, Size, VolumeOptions, policy_option
 from luksmeta.cli.plaintext import checked_length, refuse_same
 from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
 from luksmeta.copying import Write, copy_out
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import flush_directory
@@ -25,7 +26,7 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 
 
 @click.command("read")
-@volume_options
+@volume_or_table_options
 @unlock_options()
 @seal_options
 @type_options
@@ -43,6 +44,7 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 def read_command(
     *,
     volume: VolumeOptions,
+    table: TableOptions,
     key: UnlockOptions,
     seal: SealOptions,
     layout: TypeOptions,
@@ -58,12 +60,12 @@ def read_command(
     file = None if output_file == "-" else output_file
     if file is not None:
         keys = {"the key file": key.key_file, "the volume key file": key.volume_key_file}
-        refuse_same(file, volume, keys)
+        refuse_same(file, volume, {**keys, **table.devices})
     elif not volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
     start = layout.start(offset)
     with (
-        open_data(volume, key, layout, offset, seal, policy=policy) as data,
+        open_any(volume, table, key, layout, offset, seal, policy=policy) as data,
         data.open() as stream,
     ):
         size = checked_length(stream, start, length)

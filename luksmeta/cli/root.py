@@ -22,6 +22,8 @@ _FAMILIES: Final = {
     "luksmeta.cli.reading": ("read",),
     "luksmeta.cli.writing": ("write",),
     "luksmeta.cli.mount": ("mount",),
+    "luksmeta.cli.table": ("table",),
+    "luksmeta.cli.mapping": ("map", "unmap", "status"),
     "luksmeta.cli.adding": ("add-key",),
     "luksmeta.cli.keyslots": ("change-key", "convert-key"),
     "luksmeta.cli.removal": ("remove-key", "kill-slot"),

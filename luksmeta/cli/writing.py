@@ -17,7 +17,6 @@ from luksmeta.cli.headerless import (
     Data,
     Offset,
     TypeOptions,
-    open_data,
     type_options,
 )
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
@@ -27,16 +26,16 @@ from luksmeta.cli.options import (
     dry_run_option,
     json_option,
     policy_option,
-    volume_options,
 )
 from luksmeta.cli.plaintext import checked_length, refuse_same
 from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
 from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
 
 
 @click.command("write")
-@volume_options
+@volume_or_table_options
 @unlock_options()
 @seal_options
 @type_options
@@ -55,6 +54,7 @@ from luksmeta.overlay import OverlayStorage
 def write_command(
     *,
     volume: VolumeOptions,
+    table: TableOptions,
     key: UnlockOptions,
     seal: SealOptions,
     layout: TypeOptions,
@@ -76,12 +76,20 @@ def write_command(
                 "key and data are both standard input; give -l/--keyfile-size, or -i FILE"
             )
     else:
-        refuse_same(input_file, volume, {})
+        refuse_same(input_file, volume, table.devices)
     start = layout.start(offset)
     with (
         _source(input_file) as descriptor,
-        open_data(
-            volume, key, layout, offset, seal, writable=True, dry_run=dry_run, policy=policy
+        open_any(
+            volume,
+            table,
+            key,
+            layout,
+            offset,
+            seal,
+            writable=True,
+            dry_run=dry_run,
+            policy=policy,
         ) as data,
     ):
         size = _size_left(descriptor)

@@ -1,0 +1,1 @@
+"""The targets of device-mapper tables, which :mod:`luksmeta.dm.mapped_device` finds by name."""
