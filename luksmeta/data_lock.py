@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from luksmeta.errors import StorageBusyError
+from luksmeta.errors import StorageBusyError, StorageError
 from luksmeta.storage import FileStorage, Storage, storage_error
 
 _USES: Final = 100  # RAW_LOCK_PERM_BASE
@@ -62,7 +62,7 @@ def data_in_use(storage: Storage, *, writable: bool) -> Iterator[None]:
         yield
     finally:
         for byte in taken:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, StorageError):  # closed: then all is given back
                 _set(descriptor, byte, fcntl.F_UNLCK)
 
 

@@ -100,6 +100,7 @@ THIRD_PARTY = {  # and who may import it
     "construct": "*",
     "cryptography": "*",
     "dissect": "forensics.*",
+    "mfusepy": "fuse.*",
     "pyarrow": "trust.parquet",
     "rich": "cli*",
 }

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from luksmeta.cli import output
 from luksmeta.cli.background import leave_terminal, ready_option, run_behind
-from luksmeta.cli.headerless import TypeOptions, open_data, type_options
+from luksmeta.cli.headerless import TypeOptions, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import VolumeOptions, json_option, policy_option, volume_options
+from luksmeta.cli.options import (
+    Command,
+    FileName,
+    VolumeOptions,
+    json_option,
+    policy_option,
+)
 from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
+
+
+def _directory_last(command: Command) -> Command:
+    """The only argument beside ``--table`` is DIR."""
+
+    @functools.wraps(command)
+    def shifted(*, image: str | None, directory: str | None, **values: Any) -> object:  # noqa: ANN401  # click's
+        if directory is None:
+            image, directory = None, image
+        if directory is None:
+            raise click.UsageError("Missing argument 'DIR'")
+        return command(image=image, directory=Path(directory), **values)
+
+    result: Any = shifted
+    decorated: Command = result
+    return decorated
 
 
 @click.command("mount")
-@volume_options
-@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@_directory_last
+@volume_or_table_options
+@click.argument("directory", type=FileName(), metavar="DIR", required=False)
 @unlock_options()
 @seal_options
 @type_options
@@ -39,6 +65,7 @@ from luksmeta.cli.seal_options import SealOptions, seal_options
 def mount_command(
     *,
     volume: VolumeOptions,
+    table: TableOptions,
     directory: Path,
     key: UnlockOptions,
     seal: SealOptions,
@@ -71,7 +98,9 @@ def mount_command(
         leave()
 
     with (
-        open_data(volume, key, layout, offset, seal, writable=writable, policy=policy) as data,
+        open_any(
+            volume, table, key, layout, offset, seal, writable=writable, policy=policy
+        ) as data,
         data.open(writable=writable) as stream,
     ):
         size = stream.size

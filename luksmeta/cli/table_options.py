@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from luksmeta.cli.headerless import Data, TypeOptions, open_data, refuse_meaning
 from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import Command, FileName, TextType, VolumeOptions, grouped, volume_options
 from luksmeta.cli.seal_options import SealOptions
+from luksmeta.data_lock import data_in_use
 from luksmeta.dm.devices import Devices, Opener
 from luksmeta.dm.mapped_device import MappedDevice, TableVolume
 from luksmeta.dm.table import TEXT_MAX
@@ -101,6 +102,7 @@ def volume_or_table_options(command: Command) -> Command:
     return decorated
 
 
+@contextmanager
 def open_any(
     volume: VolumeOptions,
     table: TableOptions,
@@ -112,27 +114,37 @@ def open_any(
     writable: bool = False,
     dry_run: bool = False,
     policy: str | None = None,
-) -> AbstractContextManager[Data]:
-    """The volume with its key, or what the table shows; closed at the end."""
+) -> Iterator[Data]:
+    """The volume with its key, or what the table shows; closed at the end.
+
+    Nobody else may write meanwhile, or, where this is for writing, read.
+    """
     if table.table is None:
-        return open_data(
+        with open_data(
             volume, key, layout, offset, seal, writable=writable, dry_run=dry_run, policy=policy
-        )
+        ) as data:
+            yield data
+        return
     refuse_meaningless("table")
-    devices = _devices(table.files, writable=writable, dry_run=dry_run)
-    with errors_about(table.table):
-        return TableVolume(_read_table(table.table), devices, name=table.table)
+    with ExitStack() as in_use:
+        devices = _devices(table.files, in_use, writable=writable, dry_run=dry_run)
+        with errors_about(table.table):
+            opened = TableVolume(_read_table(table.table), devices, name=table.table)
+        with opened:
+            yield opened
 
 
-def _devices(files: dict[str, str], *, writable: bool, dry_run: bool) -> Devices:
+def _devices(files: dict[str, str], in_use: ExitStack, *, writable: bool, dry_run: bool) -> Devices:
     """Each name with its file; names of one file share it, so that snapshots find their origin."""
     opened: dict[str, Storage] = {}
+    writes = writable and not dry_run
 
     def open_file(path: str) -> Storage:
         real = os.path.realpath(path)
         if real not in opened:
-            file = FileStorage(path, writable=writable and not dry_run)
+            file = FileStorage(path, writable=writes)
             opened[real] = OverlayStorage(file) if dry_run and writable else file
+            in_use.enter_context(data_in_use(file, writable=writes))
         return opened[real]
 
     return Devices({name: _opener(file, open_file) for name, file in files.items()})

@@ -127,6 +127,24 @@ def test_a_signal_flushes_and_unmounts(image: Path) -> None:
     assert done(run("read", image, "--length", "7", stdin=FIRST + b"\n")).raw == b"written"
 
 
+def test_a_table_is_mounted_as_a_volume_is(image: Path, tmp_path: Path) -> None:
+    _require_fuse()
+    table = tmp_path / "table"
+    table.write_text("0 8 linear one 8\n8 8 linear one 0\n")
+    point = tmp_path / "mounted"
+    point.mkdir()
+    device = f"one={image}"
+    try:
+        answer = done(process("mount", "--table", table, "--device", device, point, "--json"))
+        assert answer.json["size"] == 16 * 512
+        content = image.read_bytes()
+        assert (point / "payload").read_bytes() == content[4096:8192] + content[:4096]
+        refused(run("write", image, "-i", table, stdin=FIRST + b"\n"), 5, str(image))
+    finally:
+        _tool("fusermount3", "-u", point)
+    _until(lambda: _is_free(image), "the device is still locked")
+
+
 def test_in_the_foreground_it_stays_until_it_is_unmounted(image: Path) -> None:
     _require_fuse()
     point = image.parent / "mounted"
