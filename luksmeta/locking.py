@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from luksmeta.disks.part_storage import PartStorage
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
 from luksmeta.storage import FileStorage, Storage
 
@@ -32,8 +33,11 @@ def locked(
 ) -> Iterator[None]:
     """Hold the lock of ``storage``; StorageBusyError when another process keeps it too long.
 
-    Raises StoragePermissionError when a device is to be locked for writing and cannot be.
+    The lock of a part is that of its disk. Raises StoragePermissionError when a device is to be
+    locked for writing and cannot be.
     """
+    while isinstance(storage, PartStorage):
+        storage = storage.base
     if sys.platform == "win32" or not isinstance(storage, FileStorage):
         yield
     elif storage.is_regular:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from luksmeta import formatting
+from luksmeta.disks.parts import split_name
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.formatting import FormatOptions, Version
 from luksmeta.kdf.pbkdf import Pbkdf
@@ -111,7 +112,7 @@ class _Place:
 
     def __init__(self, target: Target, size: int | None, *, may_create: bool) -> None:
         self._target = target
-        self._is_new = isinstance(target, str | os.PathLike) and not Path(target).exists()
+        self._is_new = isinstance(target, str | os.PathLike) and not _is_there(target)
         self.size, self.sector_size = 0, 4096
         self.plans: list[WritePlan] = []
         if not self._is_new:
@@ -160,4 +161,9 @@ class _Place:
             return open_storage(self._target)
         if self._is_new:
             return FileStorage.create(self._target)
-        return FileStorage(self._target, writable=True, exclusive=True)
+        return open_storage(self._target, writable=True, exclusive=True)
+
+
+def _is_there(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a file, or a disk of which this is a part."""
+    return Path(path).exists() or bool(split_name(os.fspath(path))[1])

@@ -506,10 +506,19 @@ def new_file(path: str | os.PathLike[str], *, mode: int = 0o600) -> Iterator[Fil
     file.close()
 
 
-def open_storage(target: Target, *, writable: bool = False) -> Storage:
-    """The storage for what a caller names: a path, a storage, or a binary file object."""
+def open_storage(target: Target, *, writable: bool = False, exclusive: bool = False) -> Storage:
+    """The storage for what a caller names: a path, a storage, or a binary file object.
+
+    A path may name a part of a disk (:mod:`luksmeta.disks.parts`). ``exclusive`` is that of
+    :class:`FileStorage`.
+    """
     if isinstance(target, Storage):
         return target
     if isinstance(target, str | os.PathLike):
-        return FileStorage(target, writable=writable)
+        from luksmeta.disks.parts import open_part
+
+        def open_disk(path: str) -> Storage:
+            return FileStorage(path, writable=writable, exclusive=exclusive)
+
+        return open_part(os.fspath(target), open_disk)
     return FileObjectStorage(target)

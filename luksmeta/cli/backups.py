@@ -22,7 +22,7 @@ from luksmeta.cli.options import (
 from luksmeta.cli.unlocking import open_header_for
 from luksmeta.errors import HeaderError, NotLuksError
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
-from luksmeta.storage import FileStorage, MemoryStorage, Storage
+from luksmeta.storage import FileStorage, MemoryStorage, Storage, open_storage
 
 _SUFFIX: Final = ".before-restore"
 _BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes
@@ -96,7 +96,7 @@ def restore_header_command(
         raise click.UsageError("--backup and --no-backup exclude each other")
     with (
         _source(input_file) as source,
-        FileStorage(volume.header_file, writable=not dry_run) as storage,
+        open_storage(volume.header_file, writable=not dry_run) as storage,
     ):
         restoration = _prepared(storage, source)
         for note in restoration.notes:

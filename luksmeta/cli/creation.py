@@ -21,6 +21,7 @@ from luksmeta.cli.options import (
     volume_options,
 )
 from luksmeta.cli.unlocking import read_volume_key
+from luksmeta.disks.parts import split_name
 from luksmeta.extents import align_down
 from luksmeta.formatting import DEFAULT_CIPHER, DEFAULT_KEY_SIZE, FormatOptions
 from luksmeta.kdf.calibrate import digest_share
@@ -33,7 +34,7 @@ from luksmeta.secret import SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.signatures import find_signatures, first_data
 from luksmeta.sizes import format_size
-from luksmeta.storage import FileStorage
+from luksmeta.storage import open_storage
 from luksmeta.volume import Volume
 
 _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for data
@@ -147,9 +148,9 @@ def _formatted(
 def _confirm(volume: VolumeOptions) -> None:
     """Name what would be lost; nothing is asked where there is nothing."""
     for name in dict.fromkeys((volume.header_file, volume.image)):
-        if not Path(name).exists():
+        if not Path(split_name(name)[0]).exists():
             continue
-        with FileStorage(name) as storage:
+        with open_storage(name) as storage:
             found = find_signatures(storage)
             if found:
                 held = ", ".join(str(each) for each in found)

@@ -20,9 +20,9 @@ def dump_command(*, volume: VolumeOptions, as_json: bool) -> None:
     from luksmeta.diagnosis import diagnose_storage
     from luksmeta.header import read_header
     from luksmeta.locking import locked
-    from luksmeta.storage import FileStorage
+    from luksmeta.storage import open_storage
 
-    with FileStorage(volume.header_file) as storage, FileStorage(volume.image) as data:
+    with open_storage(volume.header_file) as storage, open_storage(volume.image) as data:
         with locked(storage, exclusive=False):
             header = read_header(storage)
             diagnosis = diagnose_storage(storage, data)

@@ -24,7 +24,7 @@ from luksmeta.locking import locked
 from luksmeta.model import Metadata
 from luksmeta.repair import Repair, Unlock, prepare
 from luksmeta.signatures import Signature
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.storage import Storage, open_storage
 from luksmeta.unlocking import OpenedKeys, open_with_passphrase, open_with_volume_key
 from luksmeta.write_plan import Write
 
@@ -56,7 +56,7 @@ def repair_command(
     a new file, as it is. A passphrase is needed only where a reencryption that an old cryptsetup
     began lacks its proof.
     """
-    with FileStorage(volume.header_file) as storage:
+    with open_storage(volume.header_file) as storage:
         repair = _prepared(storage, key, as_json=as_json, dry_run=dry_run)
         steps: Sequence[kept_headers.Step] = []
         if repair.plans:
@@ -133,7 +133,7 @@ def _carry_out(
         f"the header will be repaired, and copied to {backup_file} before",
         batch_mode=volume.batch_mode,
     )
-    with FileStorage(name, writable=True) as storage:
+    with open_storage(name, writable=True) as storage:
         repair.apply(storage, backup_file)
     if as_json:
         output.say_json(document)

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from luksmeta.disks import dissect
+from luksmeta.disks.dissect import StorageFile
+from luksmeta.disks.parts import split_name
+from luksmeta.disks.places import place_named
 from luksmeta.errors import StorageError, UnsupportedError
 from luksmeta.extents import Extent
-from luksmeta.forensics import extra
 from luksmeta.forensics.evidence import Evidence, EvidenceFile, MappedEvidence, ReadLog
-from luksmeta.forensics.extra import JoinedEvidence, SectorStream, StorageFile, StreamEvidence
-from luksmeta.forensics.places import find_place
+from luksmeta.forensics.virtual_disks import JoinedEvidence, SectorStream, StreamEvidence
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import Storage
 
@@ -58,7 +60,7 @@ class _Files:
 
 
 def _qcow2(files: _Files) -> Evidence:
-    qcow2 = extra.module("dissect.hypervisor.disk.qcow2", "a qcow2 image")
+    qcow2 = dissect.module("dissect.hypervisor.disk.qcow2", "a qcow2 image")
     image = qcow2.QCow2(
         StorageFile(files.first), allow_no_backing_file=True, allow_no_data_file=True
     )
@@ -78,7 +80,7 @@ def _qcow2(files: _Files) -> Evidence:
 
 
 def _vmdk(files: _Files) -> Evidence:
-    vmdk = extra.module("dissect.hypervisor.disk.vmdk", "a vmdk image")
+    vmdk = dissect.module("dissect.hypervisor.disk.vmdk", "a vmdk image")
     start = files.first.read_at(0, min(_DESCRIPTOR_MAX, files.first.size))
     parent = _PARENT.search(start)
     if parent is not None and parent[1].lower() != _NO_PARENT:
@@ -107,7 +109,7 @@ def _vmdk_extent(files: _Files, vmdk: Any, extent: Any) -> Storage:  # noqa: ANN
 
 
 def _vdi(files: _Files) -> Evidence:
-    vdi = extra.module("dissect.hypervisor.disk.vdi", "a vdi image")
+    vdi = dissect.module("dissect.hypervisor.disk.vdi", "a vdi image")
     image = vdi.VDI(StorageFile(files.first))
     if int(image.type) not in (1, 2):  # VDI_IMAGE_TYPE: normal and fixed
         raise _has_parent()
@@ -116,7 +118,7 @@ def _vdi(files: _Files) -> Evidence:
 
 
 def _vhdx(files: _Files) -> Evidence:
-    vhdx = extra.module("dissect.hypervisor.disk.vhdx", "a vhdx image")
+    vhdx = dissect.module("dissect.hypervisor.disk.vhdx", "a vhdx image")
     try:
         image = vhdx.VHDX(StorageFile(files.first))
     except AttributeError as error:  # it looks for the parent's folder, and has got no path
@@ -125,13 +127,13 @@ def _vhdx(files: _Files) -> Evidence:
 
 
 def _vhd(files: _Files) -> Evidence:
-    vhd = extra.module("dissect.hypervisor.disk.vhd", "a vhd image")
+    vhd = dissect.module("dissect.hypervisor.disk.vhd", "a vhd image")
     image = vhd.VHD(StorageFile(files.first))
     return files.stream(image, image.size)
 
 
 def _ewf(files: _Files) -> Evidence:
-    ewf = extra.module("dissect.evidence.ewf", "an E01 image")
+    ewf = dissect.module("dissect.evidence.ewf", "an E01 image")
     names = [path.name for path in ewf.find_files(files.path)]
     parts = [
         files.first if name == files.path.name else files.beside(name, "segment") for name in names
@@ -195,7 +197,7 @@ def open_image(path: str, log: ReadLog | None = None, *, raw: bool = False) -> O
         found = None if raw else _detect(file)
         storage: Evidence = file
         if found is not None:
-            with extra.parsing(path, f"{found.name} image"):
+            with dissect.parsing(path, f"{found.name} image"):
                 storage = found.open(files)
         stack.pop_all()
         return OpenedImage(storage, None if found is None else found.name)
@@ -208,20 +210,12 @@ def open_evidence(name: str, log: ReadLog | None = None, *, raw: bool = False) -
     if not part:
         return opened
     try:
-        return OpenedImage(find_place(opened.storage, part), opened.container)
+        place = place_named(opened.storage, part)
+        evidence = MappedEvidence(opened.storage, place.extents, name)
+        return OpenedImage(evidence, opened.container)
     except BaseException:
         opened.storage.close()
         raise
-
-
-_VOLUME: Final = r"lv=[^#/,]+/[^#/,]+"
-_PART: Final = re.compile(rf"(?P<path>.+)#(?P<part>part=[0-9]+(?:,{_VOLUME})?|{_VOLUME})")
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """The file, and the part of it that is meant; empty for all of it."""
-    match = _PART.fullmatch(name)
-    return (name, "") if match is None or Path(name).exists() else (match["path"], match["part"])
 
 
 def _detect(file: Evidence) -> ContainerFormat | None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from luksmeta.disks.places import Layout
 from luksmeta.errors import StorageError
 from luksmeta.extents import align_up
 from luksmeta.forensics.evidence import MappedEvidence
 from luksmeta.forensics.findings import Confidence, Finding, Kind, Role
 from luksmeta.forensics.lost_areas import BLOCK, is_random_at
-from luksmeta.forensics.places import Layout
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.model import SECTOR_SIZE, HeaderCopy
 from luksmeta.signatures import find_foreign_signatures

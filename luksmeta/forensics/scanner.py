@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Final
 
+from luksmeta.disks.places import layout_of
 from luksmeta.extents import Extent
 from luksmeta.forensics.candidates import Looks
 from luksmeta.forensics.containers import OpenedImage, open_evidence
@@ -14,7 +15,6 @@ from luksmeta.forensics.evidence import ReadLog, data_extents
 from luksmeta.forensics.findings import Confidence, Finding, Kind, Scan
 from luksmeta.forensics.lost_areas import areas_without_header
 from luksmeta.forensics.pairing import together
-from luksmeta.forensics.places import layout_of
 from luksmeta.forensics.sweep import Progress, Sweep
 from luksmeta.storage import Storage, Target, open_storage
 

@@ -12,7 +12,8 @@ import pytest
 
 import luksmeta
 from luksmeta import LuksError, MissingExtraError, StorageError, UnsupportedError
-from luksmeta.forensics.containers import open_evidence, split_name
+from luksmeta.disks.parts import split_name
+from luksmeta.forensics.containers import open_evidence
 from luksmeta.forensics.evidence import ReadLog
 from tests.forensics import disks
 from tests.forensics.disks import MIB

@@ -15,9 +15,9 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from luksmeta.extents import Extent
-from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import Storage
 
+SECTOR_SIZE: Final = 512
 _ENTRIES_MAX: Final = 1024  # 128 is usual
 _ENTRY_SIZE_MAX: Final = 4096  # 128 is usual
 _LOGICAL_MAX: Final = 256  # Linux has fewer

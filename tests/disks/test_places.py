@@ -12,9 +12,10 @@ import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage, StorageError
+from luksmeta.disks.part_storage import PartStorage
+from luksmeta.disks.partition_table import read_partition_table
+from luksmeta.disks.places import layout_of, place_named
 from luksmeta.extents import Extent
-from luksmeta.forensics.partition_table import read_partition_table
-from luksmeta.forensics.places import find_place, layout_of
 from tests.forensics import disks
 from tests.forensics.disks import MIB
 from tests.interop.peers.process import Tool
@@ -175,12 +176,16 @@ def test_a_logical_volume_in_a_partition(tmp_path: Path) -> None:
     places = {each.place for each in luksmeta.scan(path)}
     assert places == {f"{path}#part=2,lv=vg0/first", f"{path}#part=2,lv=vg0/root"}
     assert len(luksmeta.scan(f"{path}#part=2,lv=vg0/root")) == 2
+    with luksmeta.open(f"{path}#part=2,lv=vg0/root", writable=True) as volume:
+        volume.configure(label="on a logical volume")
+    assert "on a logical volume" in {each.label for each in luksmeta.scan(path)}
 
 
 def test_a_logical_volume_in_pieces_is_read_in_its_order() -> None:
     """``first`` goes on behind ``root``."""
     data = disks.damaged(with_volume_group(disks.volume()), (7 * MIB, b"the fifth extent"))
-    part = find_place(MemoryStorage(data, name="pv"), "lv=vg0/first")
+    disk = MemoryStorage(data, name="pv")
+    part = PartStorage(disk, place_named(disk, "lv=vg0/first").extents, "lv=vg0/first")
     assert part.size == 6 * MIB
     assert part.read_at(4 * MIB - 8, 24) == bytes(8) + b"the fifth extent"
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from luksmeta.disks import dissect
+from luksmeta.disks.dissect import StorageFile
+from luksmeta.disks.part_storage import PartStorage
+from luksmeta.disks.partition_table import SECTOR_SIZE, read_partition_table
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.extents import Extent
-from luksmeta.forensics import extra
-from luksmeta.forensics.evidence import MappedEvidence
-from luksmeta.forensics.extra import StorageFile
-from luksmeta.forensics.partition_table import read_partition_table
-from luksmeta.model import SECTOR_SIZE
+from luksmeta.sizes import parse_size
 from luksmeta.storage import Storage
 
 _PLACES_MAX: Final = 4096
 _SEGMENTS_MAX: Final = 1 << 16
 _LABEL_SECTORS: Final = 4  # lib/label/label.h LABEL_SCAN_SECTORS
 _LABEL: Final = b"LABELONE"
+OFFSET: Final = "offset="
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +96,24 @@ def layout_of(storage: Storage) -> Layout:
     return Layout(tuple(known[:_PLACES_MAX]), tuple(notes))
 
 
-def find_place(storage: Storage, name: str) -> MappedEvidence:
-    """The partition or logical volume of this name; StorageError where there is none."""
+def place_named(storage: Storage, name: str) -> Place:
+    """The partition or logical volume of this name, or from a byte on; StorageError otherwise."""
+    if name.startswith(OFFSET):
+        return _from_byte(storage, name)
     layout = layout_of(storage)
     for place in layout.places:
         if place.name == name and place.is_whole:
-            return MappedEvidence(storage, place.extents, f"{storage.name}#{name}")
+            return place
     known = ", ".join(place.name for place in layout.places if place.is_whole) or "none"
     why = "".join(f"; {note}" for note in layout.notes)
     raise StorageError(f"no {name}; there are: {known}{why}").about(storage.name)
+
+
+def _from_byte(storage: Storage, name: str) -> Place:
+    start = parse_size(name.removeprefix(OFFSET))
+    if start >= storage.size:
+        raise StorageError(f"byte {start} lies past its end, {storage.size}").about(storage.name)
+    return Place(name, (Extent(start, storage.size - start),))
 
 
 # --- LVM2 --------------------------------------------------------------------------------------
@@ -113,9 +123,9 @@ def _logical_volumes(storage: Storage, place: Place) -> list[Place]:
     """The logical volumes with segments in the physical volume that the place is, if it is one."""
     if not _is_physical_volume(storage, place):
         return []
-    lvm2 = extra.module("dissect.volume.lvm", "a logical volume of LVM")
-    inside = MappedEvidence(storage, place.extents, storage.name)
-    with extra.parsing(storage.name, "metadata cannot be read"):
+    lvm2 = dissect.module("dissect.volume.lvm", "a logical volume of LVM")
+    inside = PartStorage(storage, place.extents, storage.name)
+    with dissect.parsing(storage.name, "metadata cannot be read"):
         group = lvm2.LVM2(StorageFile(inside)).volume_group
         return [_logical_volume(place, group, volume) for volume in group.lv]
 

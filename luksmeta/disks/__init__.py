@@ -1,0 +1,1 @@
+"""Disks with parts: partitions, and logical volumes of LVM2."""
