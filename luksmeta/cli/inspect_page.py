@@ -47,6 +47,7 @@ def render(inspection: Inspection) -> str:
 
 
 def _lists(inspection: Inspection) -> Iterator[str]:
+    yield _list("Damage", _damaged_ranges(inspection))
     yield _list("Differences between the copies", _differences(inspection))
     yield _list("Broken and odd rules", _violations(inspection.diagnosis))
     yield _rows("Map", _map(inspection.regions))
@@ -154,6 +155,11 @@ def _partition_header(record: PartitionHeader) -> Lines:
         state = "active" if each.is_active else f"{each.active:#x}"
         place = f"sector {each.key_material_offset}, {each.stripes} stripes"
         yield f"Entry {keyslot_id}", f"{state}, {each.iterations} iterations, {place}"
+
+
+def _damaged_ranges(inspection: Inspection) -> Iterator[str]:
+    for each in inspection.damage:
+        yield f"{each.extent}  {each.place}, {each.certainty}"
 
 
 def _differences(inspection: Inspection) -> Iterator[str]:

@@ -20,6 +20,7 @@ from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
 from luksmeta.forensics.containers import open_evidence
 from luksmeta.forensics.copies import CopyContent
+from luksmeta.forensics.damage import Damage, damage_of
 from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.hidden import Hidden, hidden_in
 from luksmeta.forensics.material import KeyslotCondition, Leftover, condition_of, leftovers_of
@@ -83,6 +84,8 @@ class Inspection:
     strengths: Mapping[int, Strength]
     leftovers: tuple[Leftover, ...]
     segments: tuple[SegmentStart, ...]
+    damage: tuple[Damage, ...]
+    """Every range of bytes that is not what it should be, as far as that can be told."""
     hidden: tuple[Hidden, ...]
     hints: tuple[Hint, ...]
 
@@ -109,6 +112,7 @@ class Inspection:
             "keyslots": {str(each): self._keyslot(each) for each in self.keyslots},
             "leftovers": [each.describe() for each in self.leftovers],
             "segments": {str(each.segment_id): each.describe() for each in self.segments},
+            "damage": [each.describe() for each in self.damage],
             "hidden": [each.describe() for each in self.hidden],
             "hints": [each.describe() for each in self.hints],
         }
@@ -157,6 +161,12 @@ def inspect_storage(
     copies = remains.copies
     regions = map_of(storage, metadata, copies, remains.table)
     keyslots = metadata.keyslots if metadata else {}
+    conditions = {
+        each: condition_of(each, keyslot, regions, storage.size)
+        for each, keyslot in sorted(keyslots.items())
+    }
+    segments = _segments(metadata, data)
+    data_runs = {each.segment_id: each.runs for each in segments}
     bits = tuple(entropies)
     return Inspection(
         name=storage.name,
@@ -169,17 +179,15 @@ def inspect_storage(
         copies=copies,
         differences=_differences(copies),
         regions=regions,
-        keyslots={
-            each: condition_of(each, keyslot, regions, storage.size)
-            for each, keyslot in sorted(keyslots.items())
-        },
+        keyslots=conditions,
         strengths={
             each: strength_of(keyslot, bits, is_measured=measure)
             for each, keyslot in sorted(keyslots.items())
             if isinstance(keyslot, Keyslot)
         },
         leftovers=tuple(leftovers_of(regions)),
-        segments=_segments(metadata, data),
+        segments=segments,
+        damage=damage_of(storage, metadata, copies, remains.record, conditions, data_runs),
         hidden=hidden_in(remains.best) if remains.best else (),
         hints=hints_of(metadata, copies) if metadata else (),
     )

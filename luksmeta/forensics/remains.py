@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from luksmeta.diagnosis import Diagnosis
@@ -12,7 +12,8 @@ from luksmeta.header import first_bytes
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.repair import repaired
-from luksmeta.model import Metadata
+from luksmeta.luks1.validation import validate
+from luksmeta.model import SECTOR_SIZE, Metadata
 from luksmeta.storage import Storage
 
 
@@ -42,7 +43,8 @@ class Remains:
             metadata = best.metadata()
             if metadata is not None:
                 return cls(f"remains of the {best.copy} copy", metadata, copies, best)
-        record = None if copies else _partition_header(storage)
+        is_luks2 = any(each.document is not None or each.has_right_checksum for each in copies)
+        record = None if is_luks2 else _partition_header(storage)
         header = None if record is None else _legible(record)
         if header is not None and header.metadata.keyslots:
             source = "what could be a partition header"
@@ -63,20 +65,37 @@ class Remains:
 
 
 def _partition_header(storage: Storage) -> luks1.PartitionHeader | None:
-    """The first bytes as a LUKS1 header of the right version, whatever else they hold."""
+    """The first bytes as a LUKS1 header: of the right version, or in order in all else."""
     start = first_bytes(storage, luks1.SIZE)
     if len(start) < luks1.SIZE:
         return None
     record = luks1.PartitionHeader.from_bytes(start)
-    return record if record.version == luks1.VERSION else None
+    return record if record.version == luks1.VERSION or not validate(record) else None
 
 
 def _legible(record: luks1.PartitionHeader) -> Luks1Header | None:
-    """What the fields mean, unused entries that make no sense taken as repair would have them."""
+    """What the fields mean.
+
+    Unused entries that make no sense are taken as repair would have them, places that lie in the
+    header as those that a key of this size has.
+    """
+    likely = record
+    if 0 < record.key_bytes <= luks1.KEY_SIZE_MAX:
+        entries = enumerate(record.keyslot_records())
+        likely = record.with_keyslot_records(
+            tuple(_placed(entry, each, record.key_bytes) for each, entry in entries)
+        )
     try:
-        return Luks1Header.of(repaired(record))
+        return Luks1Header.of(repaired(likely))
     except HeaderError:
-        return Luks1Header.as_it_is(record)
+        return Luks1Header.as_it_is(likely)
+
+
+def _placed(entry: luks1.KeyslotRecord, keyslot_id: int, key_size: int) -> luks1.KeyslotRecord:
+    if entry.key_material_offset * SECTOR_SIZE >= luks1.WRITTEN_SIZE:
+        return entry
+    place = luks1.area_offset(keyslot_id, key_size) // SECTOR_SIZE
+    return replace(entry, key_material_offset=place)
 
 
 def _telling(copy: CopyContent) -> tuple[bool, bool, int]:

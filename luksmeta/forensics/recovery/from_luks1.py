@@ -20,6 +20,7 @@ from typing import Final
 from luksmeta.binary import c_bytes, c_text
 from luksmeta.errors import AlgorithmError
 from luksmeta.extents import Extent, align_up
+from luksmeta.forensics.damage import has_data_behind
 from luksmeta.forensics.randomness import STEP, looks_random
 from luksmeta.forensics.recovery.candidates import (
     Candidate,
@@ -82,6 +83,8 @@ def candidates(storage: Storage, *, uuid: str | None = None) -> Iterator[Candida
     found = _Found.of(PartitionHeader.from_bytes(data))
     if found is None:
         return
+    if found.payload == 0 and has_data_behind(storage, found.key_size):
+        found = replace(found, payload=None)
     for cipher, hash_name in itertools.product(found.ciphers, found.hashes):
         yield from made(partial(_candidate, storage, found, cipher, hash_name, uuid))
 

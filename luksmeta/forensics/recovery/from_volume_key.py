@@ -59,6 +59,8 @@ _USUAL: Final = (16 * _MIB, 2 * _MIB, _MIB, 0, 4 * _MIB, 8 * _MIB, 32 * _MIB)
 _FAR: Final = 1 << 30  # bytes; multiples of 1 MiB are tried up to here
 _NEAR: Final = 32 * _MIB  # and multiples of 4096 up to here
 _GRAIN: Final = 4096
+_FURTHER_STEP: Final = 64 << 10
+_FURTHER_MAX: Final = 16 * _MIB  # of data whose start is gone
 _LUKS1_KEY_MAX: Final = 64
 
 
@@ -101,18 +103,32 @@ def find_data(
         found = list(_found_at(DataStart(storage, offset), ciphers, known, key))
         if found:
             return min(found, key=lambda each: each.recognition.packed)
+    for found_further in _further(storage, key, known):
+        return found_further
     raise VolumeKeyError(
         f"volume key: {len(list(_ciphers(known, len(key))))} ciphers at {total} places give "
         "nothing but noise; either it is not this volume's, or its data begins with random bytes"
     ).advise("--cipher, --sector-size and --offset name what is known")
 
 
+def _further(storage: Storage, key: SecretBytes, known: Known) -> Iterator[FoundData]:
+    """Behind the start of data that begins where it was said to, should that be overwritten."""
+    if known.offset is None:
+        return
+    ciphers = list(_ciphers(known, len(key)))
+    for distance in range(_FURTHER_STEP, _FURTHER_MAX, _FURTHER_STEP):
+        start = DataStart(storage, known.offset + distance)
+        for found in _found_at(start, ciphers, known, key, distance // SECTOR_SIZE):
+            place = replace(found.place, offset=known.offset, iv_tweak=0)
+            yield FoundData(place, replace(found.recognition, name=None))
+
+
 def _found_at(
-    start: DataStart, ciphers: Sequence[str], known: Known, key: SecretBytes
+    start: DataStart, ciphers: Sequence[str], known: Known, key: SecretBytes, iv_tweak: int = 0
 ) -> Iterator[FoundData]:
     sizes = SECTOR_SIZES if known.sector_size is None else (known.sector_size,)
     for cipher, sector_size in itertools.product(ciphers, sizes):
-        place = DataPlace(cipher, sector_size, start.offset)
+        place = DataPlace(cipher, sector_size, start.offset, iv_tweak)
         recognition = start.under(place, key)
         if recognition is not None:
             yield FoundData(place, recognition)

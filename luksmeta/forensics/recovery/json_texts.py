@@ -124,15 +124,24 @@ def _merged(hdr_size: int, one: bytes, other: bytes) -> Iterator[JsonText]:
     if not all(choices) or len(open_ones) > _BRANCHES_MAX:
         return
     for picked in itertools.product(*choices):
-        sectors = [
-            (one, other)[which][number * _SECTOR : (number + 1) * _SECTOR]
-            for number, which in enumerate(picked)
-        ]
-        text = b"".join(sectors).partition(b"\0")[0]
+        text = _text_of(one, other, picked)
         found = valid_text(text, _extents(hdr_size, picked, len(text)))
         if found is not None and found.hdr_size == hdr_size and len(found.extents) > 1:
             yield found
             return
+
+
+def _text_of(one: bytes, other: bytes, picked: tuple[int, ...]) -> bytes:
+    """The text that these sectors make, up to its zero byte."""
+    text = b""
+    for number, which in enumerate(picked):
+        sector, zero, _ = (one, other)[which][number * _SECTOR : (number + 1) * _SECTOR].partition(
+            b"\0"
+        )
+        text += sector
+        if zero:
+            break
+    return text
 
 
 def _choices(one: bytes, other: bytes, at: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ under a wrong one it decrypts to noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -101,17 +101,20 @@ class Prover:
             overlay.discard()
         return None
 
-    def error(self, candidate_count: int) -> LuksError:
+    def error(self, candidates: Sequence[Candidate]) -> LuksError:
         """What to say when no candidate opened."""
         if self.hindrances and not self.tried:
             return self.hindrances[0]
         ids = ", ".join(map(str, dict.fromkeys(self.tried)))
-        of = f" of {candidate_count} possible headers" if candidate_count > 1 else ""
+        of = f" of {len(candidates)} possible headers" if len(candidates) > 1 else ""
         text = f"no keyslot{of} opens with this passphrase (tried {ids or 'none'})"
         if self.hindrances:
             text += f"; not tried: {'; '.join(str(each) for each in self.hindrances)}"
+        lost = dict.fromkeys(each for candidate in candidates for each in candidate.lost)
+        text += "".join(f"; {each}" for each in lost if each.startswith("keyslot "))
         return PassphraseError(text, tried=self.tried).advise(
-            "a keyslot whose key material is damaged opens with no passphrase; inspect shows which"
+            "damaged key material opens with no passphrase: a header backup (--backup) or the "
+            "volume key (--volume-key-file) is needed then"
         )
 
     def _try(

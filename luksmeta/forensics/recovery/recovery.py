@@ -19,8 +19,10 @@ from luksmeta.forensics.randomness import runs_of
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
 from luksmeta.forensics.recovery.candidates import Candidate, ranked
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired
+from luksmeta.forensics.recovery.exchanged_areas import exchanged
 from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
 from luksmeta.forensics.recovery.from_volume_key import Known, find_data, with_keyslot
+from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
 from luksmeta.forensics.recovery.proving import Proof, Prover, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.secret import BytesLike, SecretBytes
@@ -80,14 +82,20 @@ class Recovery(Closing):
     ) -> Proof:
         """Choose the first candidate that opens; what :meth:`choose` took is the only one tried.
 
-        Raises PassphraseError where none does, ResourceLimitError.
+        Where none does, one with the areas of two keyslots exchanged may. Raises PassphraseError
+        where that opens nothing either, ResourceLimitError.
         """
         prover = Prover(passphrase, limits, self._data, self._known, progress)
         for number, candidate in enumerate(self.candidates):
             proved = prover.prove(candidate)
             if proved is not None:
                 return self._take(number, *proved)
-        raise prover.error(len(self.candidates)).about(self.name)
+        for candidate in exchanged(self.candidates):
+            proved = prover.prove(candidate)
+            if proved is not None:
+                self.candidates = (*self.candidates, candidate)
+                return self._take(len(self.candidates) - 1, *proved)
+        raise prover.error(self.candidates).about(self.name)
 
     def flip_bit(
         self,
@@ -229,7 +237,8 @@ def recover(
             kept = _opened(backup, stack, read_log)
             found += from_backup.candidates(storage, kept, ranked(found))
         apart = None if header is None else data
-        return Recovery(storage, apart, ranked(found), known, stack.pop_all())
+        candidates = with_damage_told(ranked(found))
+        return Recovery(storage, apart, candidates, known, stack.pop_all())
 
 
 def _knows(candidate: Candidate, key: SecretBytes) -> bool:
