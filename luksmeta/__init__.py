@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from luksmeta.errors import (
         AlgorithmError,
         ChecksumError,
+        FilesystemToolError,
         HeaderError,
         JsonAreaFullError,
         KeyslotError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         StoragePermissionError,
         TokenError,
         UnsupportedError,
+        VerificationError,
         VersionError,
         Violation,
         VolumeKeyError,
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from luksmeta.forensics.report.case_report import CaseReport, case_report
     from luksmeta.forensics.scanner import scan
     from luksmeta.headerless import HeaderlessVolume
+    from luksmeta.images.encrypting_copy import EncryptedImage, encrypt_image
+    from luksmeta.images.filesystem_images import filesystem_image
+    from luksmeta.images.raw_image import RawImage
     from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Limits, Pbkdf, Pbkdf2
     from luksmeta.loopaes import open_loopaes
     from luksmeta.model import KeyslotPriority, Metadata
@@ -80,7 +85,9 @@ __all__ = [
     "CopyDiagnosis",
     "Devices",
     "Diagnosis",
+    "EncryptedImage",
     "FileStorage",
+    "FilesystemToolError",
     "Finding",
     "FoundPassphrase",
     "Guesses",
@@ -107,6 +114,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicyFinding",
+    "RawImage",
     "Recovery",
     "Report",
     "RequirementError",
@@ -132,6 +140,7 @@ __all__ = [
     "TokenError",
     "UnlockedVolume",
     "UnsupportedError",
+    "VerificationError",
     "VersionError",
     "Violation",
     "Volume",
@@ -142,6 +151,8 @@ __all__ = [
     "check",
     "check_all",
     "diagnose",
+    "encrypt_image",
+    "filesystem_image",
     "find_passphrase",
     "format",
     "inspect",
@@ -172,6 +183,7 @@ _HOMES = {
     "luksmeta.errors": (
         "AlgorithmError",
         "ChecksumError",
+        "FilesystemToolError",
         "HeaderError",
         "JsonAreaFullError",
         "KeyslotError",
@@ -193,6 +205,7 @@ _HOMES = {
         "StoragePermissionError",
         "TokenError",
         "UnsupportedError",
+        "VerificationError",
         "VersionError",
         "Violation",
         "VolumeKeyError",
@@ -206,6 +219,9 @@ _HOMES = {
     "luksmeta.forensics.report.case_report": ("CaseReport", "case_report"),
     "luksmeta.forensics.recovery.recovery": ("Recovery", "recover"),
     "luksmeta.headerless": ("HeaderlessVolume",),
+    "luksmeta.images.encrypting_copy": ("EncryptedImage", "encrypt_image"),
+    "luksmeta.images.filesystem_images": ("filesystem_image",),
+    "luksmeta.images.raw_image": ("RawImage",),
     "luksmeta.kdf.pbkdf": (
         "Argon2i",
         "Argon2id",

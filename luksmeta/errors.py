@@ -299,3 +299,16 @@ class StorageExistsError(StorageBusyError):
     """A file that was to be made is already there."""
 
     hint = "nothing is overwritten; choose another name"
+
+
+class FilesystemToolError(LuksError):
+    """A program that makes file systems is missing, or has failed."""
+
+    exit_status = 4
+
+
+class VerificationError(LuksError):
+    """What was written does not read back as what it was made of."""
+
+    exit_status = 4
+    hint = "nothing was kept; this machine's disk or memory is at fault, or the source has changed"

@@ -26,6 +26,7 @@ from luksmeta.luks2.limits import (
 )
 from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
 from luksmeta.moving import make_room
+from luksmeta.random_bytes import random_uuid
 from luksmeta.resizing import check_keyslots_size, check_metadata_size
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
@@ -141,7 +142,7 @@ def create(
     Raises AlgorithmError, UnsupportedError, or ValueError for sizes that do not fit.
     """
     spec = CipherSpec.parse(options.cipher)
-    key_size = _key_size(spec, options, volume_key)
+    key_size = _key_size(spec, options, None if volume_key is None else len(volume_key))
     with SecretBytes(volume_key) if volume_key else SecretBytes.random(key_size) as key:
         if options.type == "luks1":
             header: Header = _luks1_header(key, spec, options, place)
@@ -160,14 +161,26 @@ def create(
     return [started, added]
 
 
-def _key_size(spec: CipherSpec, options: FormatOptions, volume_key: SecretBytes | None) -> int:
+def data_offset(options: FormatOptions, volume_key_size: int | None = None) -> int:
+    """Where the data of a volume with its header in front of it starts, in bytes.
+
+    ``volume_key_size`` is that of a given key. Raises ValueError for sizes that do not fit.
+    """
+    place = Place(data_size=0)
+    if options.type == "luks2":
+        return _luks2_geometry(options, place)[1]
+    key_size = _key_size(CipherSpec.parse(options.cipher), options, volume_key_size)
+    return _data_offset(options, place, align_up(areas_end(key_size), DATA_ALIGNMENT))
+
+
+def _key_size(spec: CipherSpec, options: FormatOptions, given: int | None) -> int:
     """The volume key's size; two keys of the default size where the mode wants two."""
-    if volume_key is not None:
-        if options.key_size not in (None, len(volume_key)):
+    if given is not None:
+        if options.key_size not in (None, given):
             raise ValueError(
-                f"volume key of {len(volume_key)} bytes, key size {options.key_size} is asked for"
+                f"volume key of {given} bytes, key size {options.key_size} is asked for"
             )
-        return len(volume_key)
+        return given
     if options.key_size is not None:
         return options.key_size
     return 2 * DEFAULT_KEY_SIZE if spec.mode == "xts" else DEFAULT_KEY_SIZE
@@ -194,7 +207,7 @@ def _encryption(spec: CipherSpec) -> str:
 
 def _uuid(options: FormatOptions) -> str:
     """In the one spelling that cryptsetup writes, or a new one."""
-    return str(uuids.UUID(options.uuid) if options.uuid else uuids.uuid4())
+    return str(uuids.UUID(options.uuid) if options.uuid else random_uuid())
 
 
 def _new_digest(

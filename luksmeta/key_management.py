@@ -7,7 +7,6 @@ it has been applied. Nothing here writes. The layout decisions are those of cryp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -29,6 +28,7 @@ from luksmeta.model import (
     RawArea,
     Token,
 )
+from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.tokens import assignment
@@ -274,7 +274,7 @@ def _new_keyslot(
     return Keyslot(
         key_size=key_size,
         kdf=kdf,
-        salt=os.urandom(keyslot_area.SALT_SIZE),
+        salt=random_bytes(keyslot_area.SALT_SIZE),
         af=AntiForensic(hash=options.hash or header_hash(metadata)),
         area=RawArea(
             offset=area.offset,

@@ -33,12 +33,12 @@ from __future__ import annotations
 import contextlib
 import hmac
 import mmap
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, NoReturn, Self, TypeAlias
+
+from luksmeta.random_bytes import fill_with_random
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -127,17 +127,6 @@ class SecretBytes:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, ValueError):  # when __init__ did not finish
             self.wipe()
-
-
-def fill_with_random(buffer: memoryview) -> None:
-    """Fill ``buffer`` from the system's random generator, without a copy on the way."""
-    try:
-        with Path("/dev/urandom").open("rb", buffering=0) as generator:
-            filled = 0
-            while filled < len(buffer):
-                filled += generator.readinto(buffer[filled:]) or 0
-    except OSError:  # Windows, or a root directory without devices
-        buffer[:] = os.urandom(len(buffer))
 
 
 def _anonymous_mapping(size: int) -> mmap.mmap:

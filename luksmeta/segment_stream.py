@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from luksmeta.extents import Extent, align_down, align_up
+from luksmeta.model import SECTOR_SIZE
 from luksmeta.segment import SegmentRun
 from luksmeta.storage import Storage
 
@@ -38,6 +39,11 @@ class SegmentStream(io.RawIOBase):
     def size(self) -> int:
         """The number of plaintext bytes."""
         return self._size
+
+    @property
+    def sector_size(self) -> int:
+        """Bytes of the largest encryption sector: the logical block size that a kernel shows."""
+        return max((run.sector_size for run in self._runs), default=SECTOR_SIZE)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes at ``offset``, fewer only at the end; the position stays."""

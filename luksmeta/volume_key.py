@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 from luksmeta.errors import AlgorithmError, ResourceLimitError, VolumeKeyError
 from luksmeta.kdf import hashes, pbkdf
 from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.model import Digest, Metadata, Pbkdf2Digest
+from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import SecretBytes
 
 SALT_SIZE: Final = 32
@@ -30,7 +30,7 @@ def make_digest(
     Source: LUKS2 specification 3.4; lib/luks2/luks2_digest_pbkdf2.c. Raises AlgorithmError.
     """
     size = LUKS1_DIGEST_SIZE if version == 1 else hashes.get(hash_name).digest_size
-    salt = os.urandom(SALT_SIZE)
+    salt = random_bytes(SALT_SIZE)
     with pbkdf.derive(Pbkdf2(hash=hash_name, iterations=iterations), key, salt, size) as digest:
         return Pbkdf2Digest(
             keyslots=keyslots,

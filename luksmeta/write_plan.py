@@ -6,12 +6,12 @@ that writes. So a dry run prints the plan, and a test can apply each prefix of i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from luksmeta.extents import Extent
+from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import BytesLike
 from luksmeta.storage import Storage
 
@@ -51,7 +51,7 @@ class Fill:
         """What to write where, a bounded piece at a time."""
         for offset in range(self.extent.offset, self.extent.end, _CHUNK):
             size = min(_CHUNK, self.extent.end - offset)
-            yield offset, os.urandom(size) if self.random else bytes(size)
+            yield offset, random_bytes(size) if self.random else bytes(size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from tests.source import Module, modules
 
 ROWS = (
-    ("errors", "closing", "secret", "extents", "rules", "sizes", "texts"),
+    ("errors", "closing", "secret", "random_bytes", "extents", "rules", "sizes", "texts"),
     (
         "storage",
         "overlay",
@@ -85,6 +85,8 @@ ROWS = (
         "forensics.*",
         "dm",
         "dm.*",
+        "images",
+        "images.*",
     ),
     ("cli", "cli.*", "__main__", ""),  # "" is the package itself: its public names
 )

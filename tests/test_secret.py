@@ -10,7 +10,8 @@ from traceback import TracebackException
 import pytest
 
 from luksmeta.errors import PassphraseError
-from luksmeta.secret import BytesLike, SecretBytes, fill_with_random
+from luksmeta.random_bytes import fill_with_random
+from luksmeta.secret import BytesLike, SecretBytes
 from tests import builders
 
 WRONG = b"no passphrase of this volume"

@@ -41,6 +41,7 @@ DOCUMENTS = (
     "header-trust.md",
     "forensics.md",
     "device-mapper.md",
+    "images.md",
 )
 _CLAUSE = re.compile(r"^\*\*(L\d\.\d+\.\d+)\*\* ", re.MULTILINE)
 _CLAUSE_NAMED = re.compile(r"\bL\d\.\d+\.\d+\b")

@@ -107,3 +107,13 @@ def guess(path: Path, words: Path) -> str | None:
         found = luksmeta.find_passphrase(volume, guesses, processes=2)
     assert_type(found, luksmeta.FoundPassphrase | None)
     return None if found is None else found.guess.variant
+
+
+def encrypted_image(directory: Path, raw: Path, image: Path) -> str | None:
+    with luksmeta.filesystem_image(directory, "squashfs") as filesystem:
+        assert_type(filesystem, luksmeta.RawImage)
+        luksmeta.encrypt_image(image, b"correct horse", filesystem, label="root")
+    with luksmeta.RawImage(raw) as plaintext:
+        made = luksmeta.encrypt_image(image, b"correct horse", plaintext, size=1 << 30)
+    assert_type(made, luksmeta.EncryptedImage)
+    return made.sha256

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from luksmeta.cli import filling as fillings
 from luksmeta.cli import interrupts, output, progress, prompt
+from luksmeta.cli.filling_options import FillingOptions, filling_options
 from luksmeta.cli.key_options import KeyFileOptions, key_file_options
 from luksmeta.cli.keyslot_options import KeyBits, KeyslotOptions, keyslot_options
 from luksmeta.cli.options import (
@@ -20,6 +22,7 @@ from luksmeta.cli.options import (
     json_option,
     volume_options,
 )
+from luksmeta.cli.seeding import seed_option, seeding
 from luksmeta.cli.unlocking import read_volume_key
 from luksmeta.disks.parts import split_name
 from luksmeta.extents import align_down
@@ -80,6 +83,8 @@ _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for 
     metavar="FILE",
     help="Use this volume key, not a random one.",
 )
+@filling_options
+@seed_option
 @json_option
 @dry_run_option
 def format_command(
@@ -90,6 +95,8 @@ def format_command(
     size: int | None,
     kind: str,
     volume_key_file: str | None,
+    filling: FillingOptions,
+    seed: bytes | None,
     as_json: bool,
     dry_run: bool,
     **options: Any,  # noqa: ANN401  # click's values, typed where FormatKeywords takes them
@@ -97,15 +104,26 @@ def format_command(
     """Write a new LUKS volume with one passphrase. What IMAGE holds is lost.
 
     With --header the header goes to that file, and IMAGE is left for the data.
+
+    With --populate or --encrypt-from IMAGE is a file that has its name, or its new content, only
+    when all of it is there. A passphrase of the old image is asked for, or read, first.
     """
+    filling.check(volume)
     keywords = _keywords(kind, made, options)
     # What makes no sense is refused before anything is asked.
     FormatOptions(**keywords)
     made.check(_version(kind))
-    check_places(volume.image, size=size, header=volume.header)
+    if filling.source is None:
+        check_places(volume.image, size=size, header=volume.header)
     if not dry_run:
         _confirm(volume)
     with ExitStack() as stack:
+        stack.enter_context(seeding(seed, made))
+        source = None
+        if filling.encrypt_from is not None:
+            source = stack.enter_context(
+                fillings.opened_origin(filling, batch_mode=volume.batch_mode)
+            )
         volume_key = _given_volume_key(stack, volume_key_file, keywords)
         question, verify = f"Passphrase for {volume.image}", not volume.batch_mode
         passphrase = stack.enter_context(
@@ -113,6 +131,18 @@ def format_command(
         )
         with progress.waiting("Measuring this machine"):
             _add_costs(keywords, made)
+        if filling.populate is not None:
+            source = stack.enter_context(
+                fillings.populated(filling, filling.populate, size, volume_key, keywords)
+            )
+        if source is not None:
+            image = fillings.write_image(
+                volume, filling, source, passphrase, volume_key, size, keywords, dry_run=dry_run
+            )
+            fillings.report(
+                volume.image, filling.source or "", image, as_json=as_json, dry_run=dry_run
+            )
+            return
         with _formatted(volume, passphrase, volume_key, size, keywords, dry_run=dry_run) as new:
             if dry_run:
                 output.say_plans(new.written, as_json=as_json)

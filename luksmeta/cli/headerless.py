@@ -146,12 +146,16 @@ def type_options(command: Command) -> Command:
 
 def refuse_meaningless(kind: str) -> None:
     """UsageError for an option of the running command that has no meaning for this type."""
-    context = click.get_current_context()
     for name in _MEANINGLESS[kind]:
-        source = context.get_parameter_source(name)
-        if source not in (None, click.core.ParameterSource.DEFAULT):
+        if is_given(name):
             volume = "--table" if kind == _TABLE else f"--type {kind}"
             raise click.UsageError(f"--{name.replace('_', '-')} has no meaning for {volume}")
+
+
+def is_given(name: str) -> bool:
+    """Whether the running command has this parameter, and was given it."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source not in (None, click.core.ParameterSource.DEFAULT)
 
 
 @contextmanager
@@ -180,6 +184,24 @@ def open_data(
         ):
             yield unlocked
         return
+    with open_headerless(
+        volume, key, layout, offset, writable=writable, dry_run=dry_run
+    ) as headerless:
+        yield headerless
+
+
+@contextmanager
+def open_headerless(
+    volume: VolumeOptions,
+    key: UnlockOptions,
+    layout: TypeOptions,
+    offset: int,
+    *,
+    writable: bool = False,
+    dry_run: bool = False,
+) -> Iterator[HeaderlessVolume]:
+    """The volume of type plain or loopaes; closed and wiped at the end, and in use until then."""
+    writes = writable and not dry_run
     with (
         open_storage(volume.image, writable=writes) as file,
         data_in_use(file, writable=writes),

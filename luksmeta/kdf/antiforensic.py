@@ -13,7 +13,8 @@ from typing import Any
 
 from luksmeta.extents import align_up
 from luksmeta.kdf import hashes
-from luksmeta.secret import BytesLike, SecretBytes, fill_with_random
+from luksmeta.random_bytes import fill_with_random
+from luksmeta.secret import BytesLike, SecretBytes
 
 SECTOR_SIZE = 512
 """Bytes; the unit in which keyslot areas are encrypted, whatever the segment's sector size is."""

@@ -5,7 +5,6 @@ Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metada
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -53,6 +52,7 @@ from luksmeta.model import (
     Metadata,
     OddKeyslot,
 )
+from luksmeta.random_bytes import random_bytes
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write
 
@@ -210,7 +210,7 @@ class Luks2Header:
         document = to_document(metadata)
         json_area = dump_json(document, record.hdr_size - BINARY_HEADER_SIZE)
         check_document(document, record.hdr_size, HeaderCopy.PRIMARY)
-        salts = {copy: self.salts.get(copy) or os.urandom(SALT_SIZE) for copy in HeaderCopy}
+        salts = {copy: self.salts.get(copy) or random_bytes(SALT_SIZE) for copy in HeaderCopy}
         data = copy_bytes(record, json_area, HeaderCopy.PRIMARY, salts[HeaderCopy.PRIMARY])
         written = metadata_of(record, document)
         if written != metadata or parse_json_area(json_area) != document:
@@ -231,7 +231,7 @@ class Luks2Header:
         luks2_disk_metadata.c hdr_write_disk recovers so).
         """
         unsound = tuple(state.copy for state in self.copies if state.problem)
-        fresh = {copy: os.urandom(SALT_SIZE) for copy in unsound}
+        fresh = {copy: random_bytes(SALT_SIZE) for copy in unsound}
         return replace(
             self,
             copies=_good_copies(self.loaded.record),

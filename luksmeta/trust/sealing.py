@@ -6,7 +6,6 @@ where the old one held: what others changed is never sealed silently.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from luksmeta.luks2.json_text import compact_text
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.model import Header
 from luksmeta.overlay import OverlayStorage
+from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import SecretBytes
 from luksmeta.storage import Storage
 from luksmeta.tokens import assignment
@@ -184,7 +184,7 @@ def _place_of_header(change: HeaderChange) -> int | None:
 def _drawn(step: Step) -> Step:
     """Random bytes drawn before they are written: the seal covers them too."""
     if isinstance(step, Fill) and step.random:
-        return Write(step.extent.offset, os.urandom(step.extent.size), step.what)
+        return Write(step.extent.offset, random_bytes(step.extent.size), step.what)
     return step
 
 

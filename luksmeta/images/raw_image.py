@@ -1,0 +1,70 @@
+"""Plaintext that lies in a file or on a device as it is, with the interface of a volume's."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Protocol
+
+from luksmeta.closing import Closing
+from luksmeta.locking import locked
+from luksmeta.model import SECTOR_SIZE
+from luksmeta.storage import FileStorage, Storage, Target, open_storage
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class Plaintext(Protocol):
+    """What an encrypted image is made of: a :class:`RawImage`, or the stream of an open volume."""
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+
+    @property
+    def sector_size(self) -> int:
+        """The bytes of the largest sectors that a kernel may show this with.
+
+        It mounts no file system whose blocks are smaller, and finds no partition in other units.
+        """
+
+    def read_into_at(self, offset: int, buffer: WriteableBuffer) -> None:
+        """Fill all of ``buffer`` from ``offset`` on."""
+
+
+class RawImage(Closing):
+    """An image without encryption, opened read-only and locked against programs that respect that.
+
+    ``sector_size`` is 512 where nothing is known of the blocks in it. Raises StorageError;
+    StorageBusyError for a device that is mounted, whose content may change at any moment.
+    """
+
+    def __init__(self, target: Target, *, sector_size: int = SECTOR_SIZE) -> None:
+        self.sector_size = sector_size
+        self.storage = _opened(target)
+        self._stack = ExitStack()
+        self._stack.callback(self.storage.close)
+        with ExitStack() as undone:
+            undone.callback(self._stack.close)
+            self._stack.enter_context(locked(self.storage, exclusive=False))
+            undone.pop_all()
+        self._size = self.storage.size
+
+    @property
+    def size(self) -> int:
+        """The number of bytes when it was opened: what is appended later is left out."""
+        return self._size
+
+    def read_into_at(self, offset: int, buffer: WriteableBuffer) -> None:
+        """Fill all of ``buffer`` from ``offset`` on; StorageError where there is less."""
+        self.storage.read_into(offset, memoryview(buffer).cast("B"))
+
+    def close(self) -> None:
+        """Unlock and close the file; harmless when repeated."""
+        self._stack.close()
+
+
+def _opened(target: Target) -> Storage:
+    if isinstance(target, Storage) or hasattr(target, "read"):
+        return open_storage(target)
+    return FileStorage(target, exclusive=True)

@@ -1,0 +1,65 @@
+"""A file that gets its name only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import TypeAlias
+
+from luksmeta.errors import UnsupportedError
+from luksmeta.storage import FileStorage, flush_directory, storage_error
+
+Guard: TypeAlias = Callable[[str], AbstractContextManager[object]]
+"""Gets the name of an incomplete file, and knows it until its block is left."""
+
+
+def unguarded(name: str) -> AbstractContextManager[object]:  # a Guard gets it
+    """Nobody needs to know the name."""
+    return nullcontext()
+
+
+@contextmanager
+def replaced_file(
+    path: str | os.PathLike[str], guard: Guard = nullcontext
+) -> Iterator[FileStorage]:
+    """An empty file of mode 0600 beside ``path``, which gets that name at the block's end.
+
+    Until then, and where the block raises, ``path`` is as it was: not there, or an old file with
+    its content. A link stays one. Messages about the file name ``path``. Raises StorageError;
+    UnsupportedError where ``path`` is no regular file, since a device cannot be replaced.
+    """
+    name = os.fspath(path)
+    final = Path(name).resolve()
+    if final.exists() and not final.is_file():
+        raise UnsupportedError(
+            f"{name}: a whole image goes to a file, not to a device or directory"
+        )
+    try:
+        temporary = _new_name(final)
+        with guard(temporary):
+            try:
+                yield from _written(temporary, name)
+                Path(temporary).replace(final)
+                flush_directory(final)
+            except BaseException:
+                with suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+    except OSError as error:
+        raise storage_error(error).about(name) from error
+
+
+def _new_name(final: Path) -> str:
+    descriptor, temporary = tempfile.mkstemp(dir=final.parent, prefix=".luksmeta.")
+    os.close(descriptor)
+    return temporary
+
+
+def _written(temporary: str, name: str) -> Iterator[FileStorage]:
+    with FileStorage(temporary, writable=True) as storage:
+        storage.name = name
+        yield storage
+        storage.flush()
