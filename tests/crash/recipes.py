@@ -15,8 +15,11 @@ from tests.builders import VERSIONS
 from tests.crash import header_recipes, keyslot_recipes
 from tests.crash.recipe import Recipe, damaged, outdated
 
-UNTOUCHED = ("backup-header", "export-header", "volume-key", "token export")
+UNTOUCHED = ("backup-header", "export-header", "volume-key", "token export", "recover", "report")
 """Commands with ``--dry-run`` that make a new file and leave the volume as it is."""
+
+MAPPINGS = ("map", "unmap")
+"""Commands with ``--dry-run`` that tell the kernel something."""
 
 DATA_ONLY = ("write",)
 """Commands that write data, sector by sector and without a plan, and leave the header alone."""

@@ -47,6 +47,7 @@ MAY = {  # what writes, and what to
     "forensics.guessing.state": "a file of its own, with the position of a search",
     "forensics.recovery.detached": "new files: a header, a repaired copy",
     "forensics.recovery.from_volume_key": "a header in memory",
+    "images.filesystem_makers": "a file without a name, for a file system",
     "cli.background": "a pipe between two processes",
     "cli.recover": "new files, by forensics.recovery.detached",
     "cli.trying": "a new file for the passphrase that was found",
