@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO, cast
 
 from luksmeta.cli import interrupts, output, progress, prompt
@@ -64,12 +64,13 @@ def populated(
         room = align_down(size - data_offset(volume_key, **keywords), BLOCK_SIZE)
         if room <= 0:
             raise ValueError(f"size {size}: there is no room for data behind the header")
-    with (
-        progress.waiting("Making the file system"),
-        filesystem_image(
-            directory, filling.filesystem, size=room, work_dir=filling.work_dir
-        ) as image,
-    ):
+    with ExitStack() as stack:
+        with progress.waiting("Making the file system"):
+            image = stack.enter_context(
+                filesystem_image(
+                    directory, filling.filesystem, size=room, work_dir=filling.work_dir
+                )
+            )
         yield image
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from luksmeta.cli import progress
 from luksmeta.images.filesystem_makers import MAKERS
 from tests import builders
 from tests.cli.runner import (
@@ -228,6 +231,31 @@ def test_a_size_is_that_of_the_image_and_the_file_system_fills_it(
     assert (tmp_path / "image").stat().st_size == 40 << 20
     assert answer.json["source_size"] == answer.json["data_size"] == 24 << 20
     refused(make(tmp_path / "small", "--populate", tree, "--size", "1M"), 1, "no room for data")
+
+
+def test_one_thing_at_a_time_is_shown_on_a_terminal(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PROGRAMS["squashfs"].require()
+    shown: list[str] = []
+    running: list[str] = []
+
+    @contextmanager
+    def show(what: str, **_: str) -> Iterator[Callable[[int, int], None]]:
+        assert running == []
+        shown.append(what)
+        running.append(what)
+        yield lambda done, total: None
+        running.remove(what)
+
+    monkeypatch.setattr(progress, "waiting", show)
+    monkeypatch.setattr(progress, "bar", show)
+    done(make(tmp_path / "image", "--populate", tree, "--filesystem", "squashfs"))
+    assert shown == [
+        "Measuring this machine",
+        "Making the file system",
+        "Encrypting and verifying",
+    ]
 
 
 def test_luks1_can_be_filled_as_well(tree: Path, tmp_path: Path) -> None:
