@@ -13,20 +13,21 @@ from luksmeta.storage import Storage
 class PartStorage(Storage):
     """Extents of another storage, one behind the other: a partition, a logical volume.
 
-    Nothing outside of them can be reached. Closing it closes the disk.
+    Nothing outside of them can be reached. ``parts`` are where each extent lies here, and its
+    offset on the disk. Closing it closes the disk.
     """
 
     def __init__(self, base: Storage, extents: Sequence[Extent], name: str) -> None:
         super().__init__(name, writable=base.writable)
         self._base = base
-        self._parts: list[tuple[Extent, int]] = []  # where each lies here, and in the base
+        self.parts: list[tuple[Extent, int]] = []
         at = 0
         for extent in extents:
             if extent.end > base.size:
                 raise StorageError(
                     f"reaches to {extent.end:#x}, {base.name} ends at {base.size:#x}"
                 ).about(name)
-            self._parts.append((Extent(at, extent.size), extent.offset))
+            self.parts.append((Extent(at, extent.size), extent.offset))
             at += extent.size
         self._size = at
 
@@ -70,7 +71,7 @@ class PartStorage(Storage):
 
     def _pieces(self, offset: int, size: int) -> Iterator[tuple[int, int, int]]:
         """Where each piece lies on the disk and in the request, and its size."""
-        for own, base_offset in self._parts:
+        for own, base_offset in self.parts:
             start, end = max(own.offset, offset), min(own.end, offset + size)
             if start < end:
                 yield base_offset + start - own.offset, start - offset, end - start

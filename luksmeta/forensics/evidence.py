@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from luksmeta.closing import Closing
+from luksmeta.disks.part_storage import PartStorage
 from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
 from luksmeta.secret import BytesLike
@@ -159,44 +160,32 @@ class MappedEvidence(Evidence):
 
     def __init__(self, base: Storage, extents: Sequence[Extent], name: str) -> None:
         super().__init__(name)
-        self._base = base
-        self._parts: list[tuple[Extent, int]] = []  # where each lies here, and in the base
-        at = 0
-        for extent in extents:
-            if extent.end > base.size:
-                raise StorageError(
-                    f"reaches to {extent.end:#x}, {base.name} ends at {base.size:#x}"
-                ).about(name)
-            self._parts.append((Extent(at, extent.size), extent.offset))
-            at += extent.size
-        self._size = at
+        self._part = PartStorage(base, extents, name)
 
     @property
     def size(self) -> int:
         """The sum of the parts."""
-        return self._size
+        return self._part.size
 
     def data_extents(self) -> Iterator[Extent]:
         """Those of the base, as they lie here."""
-        for own, base_offset in self._parts:
-            for data in data_extents(self._base):
+        for own, base_offset in self._part.parts:
+            for data in data_extents(self._part.base):
                 start = max(data.offset, base_offset)
                 end = min(data.end, base_offset + own.size)
                 if start < end:
                     yield Extent(own.offset + start - base_offset, end - start)
 
     def _read(self, offset: int, size: int) -> bytes:
-        wanted = Extent(offset, size)
-        parts = []
-        for own, base_offset in self._parts:
-            start, end = max(own.offset, wanted.offset), min(own.end, wanted.end)
-            if start < end:
-                parts.append(self._base.read_at(base_offset + start - own.offset, end - start))
-        return b"".join(parts)
+        return self._part.read_at(offset, size)
+
+    def _read_into(self, offset: int, buffer: memoryview) -> int:
+        self._part.read_into(offset, buffer)
+        return len(buffer)
 
     def close(self) -> None:
         """Close the base."""
-        self._base.close()
+        self._part.close()
 
 
 def data_extents(storage: Storage) -> Iterator[Extent]:
