@@ -15,7 +15,9 @@ from contextlib import suppress
 
 import click
 
-ready_option = click.option("--ready-descriptor", type=int, hidden=True)
+ready_option = click.option(
+    "--ready-descriptor", type=int, hidden=True, help="Where the second process says it is ready."
+)
 """Where the second process says that all is well; the command gets ``ready_descriptor``."""
 
 

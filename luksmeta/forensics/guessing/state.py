@@ -20,6 +20,7 @@ from luksmeta.errors import LuksError
 from luksmeta.forensics.guessing.rules import Rule
 from luksmeta.forensics.guessing.target import Target
 from luksmeta.kdf import pbkdf
+from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import storage_error
 
@@ -81,7 +82,7 @@ class State:
         try:
             document = _read(Path(path))
             if document is None:
-                salt = os.urandom(32)
+                salt = random_bytes(32)
                 state = cls(Path(path), salt, inputs.proofs(salt))
                 state.save(0)
                 return state

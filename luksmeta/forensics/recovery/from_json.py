@@ -7,9 +7,7 @@ matters to nobody's data.
 
 from __future__ import annotations
 
-import os
 import re
-import uuid as uuids
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -42,6 +40,7 @@ from luksmeta.luks2.header_copy import copy_bytes, copy_offset, metadata_of
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.model import HeaderCopy, Keyslot
+from luksmeta.random_bytes import random_bytes, random_uuid
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write
 
@@ -195,7 +194,7 @@ def _record_for(
     """A binary header with what is left of the old ones, and what of it is gone."""
     blank = _blank_record(text.hdr_size)
     if not found:
-        new = uuid or str(uuids.uuid4())
+        new = uuid or str(random_uuid())
         lost = ["label and subsystem, if there were any"]
         if uuid is None:
             lost.insert(0, f"the UUID: {new} is a new one, --uuid names another")
@@ -246,7 +245,7 @@ def both_copies(
     return [
         Write(
             copy_offset(copy, record.hdr_size),
-            copy_bytes(record, json_area, copy, salts.get(copy) or os.urandom(SALT_SIZE)),
+            copy_bytes(record, json_area, copy, salts.get(copy) or random_bytes(SALT_SIZE)),
             f"{copy} header, seqid {record.seqid}",
         )
         for copy in HeaderCopy

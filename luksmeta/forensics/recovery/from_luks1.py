@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import uuid as uuids
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -51,6 +50,7 @@ from luksmeta.luks1.partition_header import (
     areas_end,
 )
 from luksmeta.model import SECTOR_SIZE, STRIPES
+from luksmeta.random_bytes import random_uuid
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write
@@ -235,7 +235,7 @@ def _candidate(
 def _uuid(record: PartitionHeader, uuid: str | None) -> bytes:
     if _UUID.fullmatch(c_text(record.uuid)):
         return record.uuid
-    return c_bytes(uuid or str(uuids.uuid4()), 40, "uuid")
+    return c_bytes(uuid or str(random_uuid()), 40, "uuid")
 
 
 def _mended_fields(old: PartitionHeader, new: PartitionHeader) -> Iterator[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from luksmeta.forensics.recovery.json_texts import JsonText, valid_text
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.model import JsonObject, JsonValue
+from luksmeta.random_bytes import random_bytes
 
 _OBJECT: Final = re.compile(rb'"(?P<name>[0-9]{1,2}|config)"[ ]*:[ ]*(?=\{)')
 _OBJECTS_MAX: Final = 512  # hostile bytes may begin as many as they like
@@ -188,7 +188,7 @@ def _unknown_digest(
     keyslots: Mapping[str, JsonObject], segments: Mapping[str, JsonObject]
 ) -> JsonObject:
     """A digest that no key has."""
-    salt, digest = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
+    salt, digest = (base64.b64encode(random_bytes(32)).decode() for _ in range(2))
     return {
         "type": "pbkdf2",
         "keyslots": list(keyslots),
