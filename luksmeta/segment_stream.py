@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from luksmeta import holes
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.model import SECTOR_SIZE
+from luksmeta.range_lock import RangeLock
 from luksmeta.segment import SegmentRun
 from luksmeta.storage import Storage
 
@@ -18,12 +21,27 @@ if TYPE_CHECKING:
 _CHUNK: Final = 1 << 20  # bytes decrypted at a time: a multiple of every sector size
 
 
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Plaintext bytes that are alike: in a hole of the device or not, known to be zeroes or not.
+
+    A hole of an encrypted segment reads as noise, what its zeroes decrypt to.
+    """
+
+    extent: Extent
+    is_hole: bool
+    is_zero: bool
+
+
 class SegmentStream(io.RawIOBase):
     """A raw stream over the plaintext: reads and writes any offset and length.
 
     A write that does not cover whole sectors reads, changes and writes the sectors at its edges.
     Nothing can be read or written past the end, and the size cannot be changed. Reads and writes
     fill the whole request, so the stream is usable without a buffer around it.
+
+    Threads may read and write at named offsets at once. Where they meet in a sector, one comes
+    after the other, and nothing is lost of what either wrote beside the bytes that both did.
     """
 
     def __init__(self, storage: Storage, runs: tuple[SegmentRun, ...], *, writable: bool) -> None:
@@ -33,7 +51,7 @@ class SegmentStream(io.RawIOBase):
         self._size = runs[-1].end if runs else 0
         self._writable = writable
         self._position = 0
-        self._edge_lock = threading.Lock()
+        self._ranges = RangeLock()
 
     @property
     def size(self) -> int:
@@ -67,8 +85,11 @@ class SegmentStream(io.RawIOBase):
             )
         self._read_into(offset, view)
 
-    def write_at(self, offset: int, data: ReadableBuffer) -> None:
-        """Write all of ``data`` at ``offset``; OSError past the end, and nothing is written."""
+    def write_at(self, offset: int, data: ReadableBuffer, *, in_place: bool = False) -> None:
+        """Write all of ``data`` at ``offset``; OSError past the end, and nothing is written.
+
+        ``in_place`` allows ``data``, which is no longer needed, to be encrypted where it lies.
+        """
         self._require_writable()
         view = memoryview(data).cast("B")
         if offset < 0 or offset + len(view) > self.size:
@@ -76,7 +97,34 @@ class SegmentStream(io.RawIOBase):
                 f"{len(view)} bytes at {offset:#x} reach past the volume's end, {self.size:#x}"
             )
         for run, at, part in self._parts(offset, view):
-            self._write_part(run, at, part)
+            self._write_part(run, at, part, in_place=in_place)
+
+    def allocation(self, offset: int, size: int) -> Iterator[Allocation]:
+        """What ``size`` bytes at ``offset`` are like, in order, without gaps."""
+        self._require_open()
+        for run in self._runs:
+            start, end = max(offset, run.start), min(offset + size, run.end)
+            if start >= end:
+                continue
+            shift = run.offset - run.start
+            for stretch in holes.stretches(self._storage, start + shift, end - start):
+                extent = Extent(stretch.extent.offset - shift, stretch.extent.size)
+                is_zero = stretch.is_hole and run.cipher is None
+                yield Allocation(extent, stretch.is_hole, is_zero)
+
+    def discard(self, offset: int, size: int) -> None:
+        """Give back the room of the whole sectors in a range; what they read as then is undefined.
+
+        Raises UnsupportedError where the storage cannot, StorageError.
+        """
+        self._require_writable()
+        for run in self._runs:
+            start, end = max(offset, run.start), min(offset + size, run.end)
+            first = align_up(start - run.start, run.sector_size)
+            last = align_down(end - run.start, run.sector_size)
+            if first < last:
+                with self._ranges.held(run.start + first, run.start + last, shared=False):
+                    holes.punch(self._storage, run.offset + first, last - first)
 
     def device_extents(self, offset: int, size: int) -> tuple[Extent, ...]:
         """The whole sectors of the device that hold ``size`` bytes at ``offset``, in order."""
@@ -182,24 +230,33 @@ class SegmentStream(io.RawIOBase):
         for run, at, part in self._parts(offset, view):
             first = align_down(at, run.sector_size)
             last = align_up(at + len(part), run.sector_size)
-            whole = last - first == len(part)
-            sectors = part if whole else memoryview(bytearray(last - first))
-            self._storage.read_into(run.offset + first, sectors)
-            run.decrypt(first, sectors)
-            if not whole:
-                part[:] = sectors[at - first : at - first + len(part)]
+            with self._reading(run, first, last):
+                self._read_part(run, at, part, first, last)
 
-    def _write_part(self, run: SegmentRun, at: int, part: memoryview) -> None:
+    def _reading(self, run: SegmentRun, first: int, last: int) -> AbstractContextManager[None]:
+        """No half-written sector is read: it would decrypt to what nobody wrote."""
+        if not self._writable:
+            return nullcontext()
+        return self._ranges.held(run.start + first, run.start + last, shared=True)
+
+    def _read_part(self, run: SegmentRun, at: int, part: memoryview, first: int, last: int) -> None:
+        whole = last - first == len(part)
+        sectors = part if whole else memoryview(bytearray(last - first))
+        self._storage.read_into(run.offset + first, sectors)
+        run.decrypt(first, sectors)
+        if not whole:
+            part[:] = sectors[at - first : at - first + len(part)]
+
+    def _write_part(self, run: SegmentRun, at: int, part: memoryview, *, in_place: bool) -> None:
         first = align_down(at, run.sector_size)
         last = align_up(at + len(part), run.sector_size)
-        if last - first == len(part):
-            out = memoryview(bytearray(last - first))
-            run.encrypt(first, part, out)
+        with self._ranges.held(run.start + first, run.start + last, shared=False):
+            if last - first == len(part):
+                out = part if in_place else memoryview(bytearray(last - first))
+                run.encrypt(first, part, out)
+            else:
+                out = memoryview(bytearray(last - first))
+                self._read_part(run, first, out, first, last)
+                out[at - first : at - first + len(part)] = part
+                run.encrypt(first, out, out)
             self._storage.write_at(run.offset + first, out)
-            return
-        with self._edge_lock:  # no other thread's edge may change between reading and writing
-            sectors = memoryview(bytearray(last - first))
-            self._read_into(run.start + first, sectors)
-            sectors[at - first : at - first + len(part)] = part
-            run.encrypt(first, sectors, sectors)
-            self._storage.write_at(run.offset + first, sectors)

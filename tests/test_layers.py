@@ -12,7 +12,17 @@ import pytest
 from tests.source import Module, modules
 
 ROWS = (
-    ("errors", "closing", "secret", "random_bytes", "extents", "rules", "sizes", "texts"),
+    (
+        "errors",
+        "closing",
+        "secret",
+        "random_bytes",
+        "extents",
+        "range_lock",
+        "rules",
+        "sizes",
+        "texts",
+    ),
     (
         "storage",
         "overlay",
@@ -20,6 +30,7 @@ ROWS = (
         "data_lock",
         "disks",
         "disks.*",
+        "holes",
         "write_plan",
         "binary",
         "signatures",
@@ -81,6 +92,8 @@ ROWS = (
         "trust.*",
         "fuse",
         "fuse.*",
+        "nbd",
+        "nbd.*",
         "forensics",
         "forensics.*",
         "dm",

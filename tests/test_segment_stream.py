@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import luksmeta
-from luksmeta import MemoryStorage, StorageError
+from luksmeta import FileStorage, MemoryStorage, StorageError
 from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
 from luksmeta.segment import SegmentRun
 from luksmeta.segment_stream import SegmentStream
 from tests.builders import FIRST, VOLUME_KEY, data_offset, document_of, image, opened, with_document
 from tests.corpus import stream
+from tests.requirement import missing
 from tests.storages import FailingStorage
 
 CIPHER = "aes-xts-plain64"
@@ -336,3 +339,89 @@ def test_an_iv_tweak_near_the_end_of_its_range_wraps_as_in_the_kernel() -> None:
 def test_segments_that_cannot_be_read_here_are_refused(claim: dict[str, object]) -> None:
     with _unlocked(size="6144", **claim) as unlocked, pytest.raises(luksmeta.UnsupportedError):
         unlocked.open()
+
+
+# --- many threads, holes -------------------------------------------------------------------------
+
+
+def test_threads_that_write_beside_each_other_lose_nothing(case: _Case) -> None:
+    """Each owns every third byte span of seven bytes, so that all of them meet in every sector."""
+    size, piece, count = case.stream.size, 7, 3
+
+    def work(number: int) -> None:
+        for at in range(number * piece, size - piece, count * piece * 5):
+            case.stream.write_at(at, bytes([number]) * piece)
+            assert case.stream.read_at(at, piece) == bytes([number]) * piece
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(count):
+        for at in range(number * piece, size - piece, count * piece * 5):
+            case.plaintext[at : at + piece] = bytes([number]) * piece
+    assert case.storage.data == case.disk()
+
+
+def test_a_buffer_may_be_encrypted_where_it_lies_or_kept(case: _Case) -> None:
+    data = bytearray(stream("in place", case.stream.size))
+    case.plaintext[:] = data
+    case.stream.write_at(0, data)
+    assert data == case.plaintext
+    assert case.storage.data == case.disk()
+    case.storage.data[:] = bytes(len(case.storage.data))
+    case.stream.write_at(0, data, in_place=True)
+    assert case.stream.read_at(0, case.stream.size) == case.plaintext
+
+
+def test_bytes_in_memory_are_allocated_and_cover_what_was_asked(case: _Case) -> None:
+    for offset, size in ((0, case.stream.size), (5, 1000), (case.stream.size - 1, 1)):
+        at = offset
+        for each in case.stream.allocation(offset, size):
+            assert each.extent.offset == at
+            assert not each.is_hole
+            assert not each.is_zero
+            at += each.extent.size
+        assert at == offset + size
+
+
+def test_holes_are_zeroes_in_the_clear_alone_and_discards_are_of_whole_sectors(
+    tmp_path: Path,
+) -> None:
+    block = 64 << 10
+    with FileStorage.create(tmp_path / "disk") as disk, SecretBytes(KEYS[0]) as key:
+        disk.resize(4 * block)
+        runs = (
+            SegmentRun(0, block, block, 4096, 0, engine.create(CIPHER, key, 4096)),
+            SegmentRun(block, block, 3 * block, 512, 0, None),
+        )
+        with SegmentStream(disk, runs, writable=True) as plain:
+            states = [
+                (each.extent.offset, each.extent.size, each.is_hole, each.is_zero)
+                for each in plain.allocation(0, 2 * block)
+            ]
+            if not states[0][2]:
+                missing("this file system tells of no holes")
+            assert states == [(0, block, True, False), (block, block, True, True)]
+            data = stream("discard", 2 * block)
+            plain.write_at(0, data)
+            assert not any(each.is_hole for each in plain.allocation(0, 2 * block))
+            plain.discard(1, 4094)
+            assert plain.read_at(0, 2 * block) == data
+            plain.discard(4095, block)
+            found = plain.read_at(0, 2 * block)
+    assert found[:4096] == data[:4096]
+    assert found[4096:block] != data[4096:block]
+    assert found[block : block + 3584] == bytes(3584)
+    assert found[block + 4095 :] == data[block + 4095 :]
+
+
+def test_discards_are_writes() -> None:
+    with (
+        opened("luks2") as volume,
+        volume.unlock(FIRST) as unlocked,
+        unlocked.open() as plain,
+        pytest.raises(io.UnsupportedOperation),
+    ):
+        plain.discard(0, 4096)

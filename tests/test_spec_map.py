@@ -40,6 +40,7 @@ DOCUMENTS = (
     "headerless.md",
     "header-trust.md",
     "forensics.md",
+    "access.md",
     "device-mapper.md",
     "images.md",
 )

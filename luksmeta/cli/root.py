@@ -22,6 +22,7 @@ _FAMILIES: Final = {
     "luksmeta.cli.reading": ("read",),
     "luksmeta.cli.writing": ("write",),
     "luksmeta.cli.mount": ("mount",),
+    "luksmeta.cli.serve": ("serve",),
     "luksmeta.cli.table": ("table",),
     "luksmeta.cli.mapping": ("map", "unmap", "status"),
     "luksmeta.cli.adding": ("add-key",),

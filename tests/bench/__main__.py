@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.bench import check, data, guesses, kdf, scan, sector, startup, unlock
+from tests.bench import check, data, guesses, kdf, scan, sector, serve, startup, unlock
 
 if __name__ == "__main__":
-    for bench in (sector, data, unlock, kdf, startup, check, scan, guesses):
+    for bench in (sector, data, serve, unlock, kdf, startup, check, scan, guesses):
         bench.main()
