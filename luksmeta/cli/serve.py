@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from luksmeta.cli import interrupts, output
-from luksmeta.cli.headerless import TypeOptions, open_data, type_options
+from luksmeta.cli.headerless import TypeOptions, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     Command,
@@ -26,9 +26,9 @@ from luksmeta.cli.options import (
     grouped,
     json_option,
     policy_option,
-    volume_options,
 )
 from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
 
 if TYPE_CHECKING:
     import ssl
@@ -128,7 +128,7 @@ def listen_options(command: Command) -> Command:
 
 
 @click.command("serve")
-@volume_options
+@volume_or_table_options
 @unlock_options()
 @seal_options
 @type_options
@@ -151,6 +151,7 @@ def listen_options(command: Command) -> Command:
 def serve_command(
     *,
     volume: VolumeOptions,
+    table: TableOptions,
     key: UnlockOptions,
     seal: SealOptions,
     layout: TypeOptions,
@@ -173,7 +174,9 @@ def serve_command(
     tls = listen.tls_context
     with (
         _listening(listen) as listener,
-        open_data(volume, key, layout, offset, seal, writable=writable, policy=policy) as data,
+        open_any(
+            volume, table, key, layout, offset, seal, writable=writable, policy=policy
+        ) as data,
         data.open(writable=writable) as stream,
     ):
         export = Export(

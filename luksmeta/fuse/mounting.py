@@ -33,7 +33,7 @@ def require_mountable(directory: Path) -> None:
 
     Raises UnsupportedError, StorageError, StorageBusyError.
     """
-    _filesystem_class()
+    filesystem_class()
     _require_device()
     try:
         is_empty = not any(directory.iterdir())
@@ -59,7 +59,7 @@ def mount(
     ``name`` is what mount(8) shows as its source, ``ready`` is called once it is mounted. All that
     was written is on stable storage afterwards. Raises UnsupportedError, StorageError.
     """
-    binding = _filesystem_class()
+    binding = filesystem_class()
     import mfusepy
 
     with _standard_error_aside() as (said, back):
@@ -87,7 +87,7 @@ def mount(
     stream.flush()
 
 
-def _filesystem_class() -> type[PayloadFilesystem]:
+def filesystem_class() -> type[PayloadFilesystem]:
     """What libfuse calls; UnsupportedError where a part of it is missing."""
     if sys.platform == "linux" and ctypes.util.find_library("fuse3"):
         os.environ.setdefault("FUSE_LIBRARY_NAME", "fuse3")  # mfusepy would take libfuse 2 first

@@ -29,7 +29,7 @@ _TREE = {"hello": b"hello\n", "large": bytes(range(256)) * 4000}
 def _require_fuse() -> None:
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR))
-        mounting._filesystem_class()
+        mounting.filesystem_class()
     except (OSError, luksmeta.LuksError) as error:
         missing(f"no FUSE: {error}")
 

@@ -43,6 +43,7 @@ MAY = {  # what writes, and what to
     "dm.targets.mirror": "the same",
     "dm.targets.snapshot": "the same; the exception store has plans",
     "dm.targets.striped": "the same",
+    "nbd.export": "the data of an unlocked volume",
     "fuse.filesystem": "the data of an unlocked volume",
     "forensics.guessing.state": "a file of its own, with the position of a search",
     "forensics.recovery.detached": "new files: a header, a repaired copy",

@@ -6,19 +6,19 @@ import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 import luksmeta
 from luksmeta import StorageError
+from luksmeta.fuse import mounting
 from luksmeta.secret import BytesLike
 from tests import builders
 from tests.requirement import missing
 
-try:
+if TYPE_CHECKING:
     from luksmeta.fuse.filesystem import PayloadFilesystem
-except (ImportError, OSError) as error:
-    missing(f"no FUSE library: {error}")
 
 _PATH = "/payload"
 
@@ -44,13 +44,17 @@ class _Disk(luksmeta.MemoryStorage):
 
 @contextmanager
 def _filesystem(*, writable: bool = True) -> Iterator[tuple[PayloadFilesystem, _Disk]]:
+    try:
+        filesystem = mounting.filesystem_class()
+    except luksmeta.UnsupportedError as error:
+        missing(str(error))
     disk = _Disk(builders.image("luks2"))
     with (
         luksmeta.open(disk, writable=writable) as volume,
         volume.unlock(builders.FIRST) as unlocked,
         unlocked.open(writable=writable) as stream,
     ):
-        yield PayloadFilesystem(stream, writable=writable), disk
+        yield filesystem(stream, writable=writable), disk
         disk.number = 0
 
 
