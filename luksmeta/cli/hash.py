@@ -54,6 +54,8 @@ def hash_command(
     """
     from luksmeta.volume import open as open_volume
 
+    if output_file is not None:
+        output.require_new(output_file)
     with ExitStack() as stack:
         log = stack.enter_context(log_to(read_log))
         image = stack.enter_context(open_evidence(volume.image, log).storage)

@@ -109,6 +109,14 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     refused(luksmeta("hash", tmp_path / "pw"), 4, "no such file")
 
 
+def test_a_name_that_is_taken_is_seen_first(tmp_path: Path) -> None:
+    """Also that of the volume itself, of which no line could be made."""
+    path = builders.file(tmp_path / "volume", "luks2")
+    before = path.read_bytes()
+    refused(luksmeta("hash", path, "-o", path), 5, "exists")
+    assert path.read_bytes() == before
+
+
 def test_a_volume_without_keyslots_has_no_lines(tmp_path: Path) -> None:
     path = image(tmp_path, "luks2")
     done(luksmeta("erase", path, "-q"))
