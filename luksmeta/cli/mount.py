@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from luksmeta.cli import output
-from luksmeta.cli.background import leave_terminal, ready_option, run_behind
+from luksmeta.cli.background import is_behind, leave_terminal, run_behind
 from luksmeta.cli.headerless import TypeOptions, type_options
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
@@ -51,7 +53,7 @@ def _directory_last(command: Command) -> Command:
 @type_options
 @policy_option
 @click.option("--writable", is_flag=True, help="Let the payload be written; default: read only.")
-@click.option("--allow-other", is_flag=True, help="Let other users see it; see mount.fuse3(8).")
+@click.option("--allow-other", is_flag=True, help="Let other users read it; see mount.fuse3(8).")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted.")
 @click.option(
     "--offset",
@@ -60,7 +62,6 @@ def _directory_last(command: Command) -> Command:
     metavar="SECTORS",
     help="Without a header: the data's first sector in IMAGE.",
 )
-@ready_option
 @json_option
 def mount_command(
     *,
@@ -75,7 +76,6 @@ def mount_command(
     allow_other: bool,
     foreground: bool,
     offset: int,
-    ready_descriptor: int | None,
     as_json: bool,
 ) -> int:
     """Show the plaintext as the file payload in the empty directory DIR.
@@ -89,13 +89,24 @@ def mount_command(
     if offset and layout.type == "luks":
         raise click.UsageError("--offset has no meaning for --type luks")
     require_mountable(directory)
-    if not foreground and ready_descriptor is None:
-        return run_behind(sys.argv[1:])
-    leave = leave_terminal(ready_descriptor)
+
+    def say(told: Mapping[str, Any]) -> None:
+        _say(volume.image, told, as_json=as_json)
+
+    if not foreground and not is_behind():
+        return run_behind(output.session.arguments, say)
 
     def ready() -> None:
-        _say(volume, directory, size, writable=writable, as_json=as_json)
-        leave()
+        told = {
+            "payload": str(directory / "payload"),
+            "size": size,
+            "writable": writable,
+            "pid": os.getpid(),
+        }
+        if is_behind():
+            leave_terminal(told)
+        else:
+            say(told)
 
     with (
         open_any(
@@ -116,18 +127,14 @@ def mount_command(
     return 0
 
 
-def _say(
-    volume: VolumeOptions, directory: Path, size: int, *, writable: bool, as_json: bool
-) -> None:
-    payload = directory / "payload"
+def _say(image: str, told: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        output.say_json(
-            {"payload": str(payload), "size": size, "writable": writable, "pid": os.getpid()}
-        )
+        output.say_json(told)
     else:
-        access = "read and written" if writable else "read"
-        output.say(f"{payload}: the {size} bytes of {volume.image}, to be {access}")
-        output.say(f"fusermount3 -u {directory} ends it")
+        access = "read and written" if told["writable"] else "read"
+        output.say(f"{told['payload']}: the {told['size']} bytes of {image}, to be {access}")
+        directory = str(Path(told["payload"]).parent)
+        output.say(f"fusermount3 -u {shlex.quote(directory)} ends it")
     sys.stdout.flush()
 
 

@@ -24,9 +24,13 @@ STANDARD_OUTPUT: Final = "standard output"
 
 @dataclass
 class Session:
-    """What is known of the command that runs: whether it logs, and the file that it is about."""
+    """What is known of the command that runs: whether it logs, and the file that it is about.
+
+    ``arguments`` are those of the command line.
+    """
 
     debug: bool = False
+    arguments: tuple[str, ...] = ()
     file: str | None = None
 
 

@@ -117,7 +117,7 @@ def root() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit status of the command line ``arguments``."""
-    output.session = output.Session(debug="--debug" in arguments)
+    output.session = output.Session("--debug" in arguments, tuple(arguments))
     _occupy_standard_descriptors()
     try:
         with interrupts.answered_at_once():

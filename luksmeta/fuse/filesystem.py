@@ -29,6 +29,8 @@ _BLOCK: Final = 512  # bytes, the unit of st_blocks
 class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy carries no types
     """The one file; like a block device it has the size it has. ``ready`` is called once mounted.
 
+    It is for its owner; ``is_for_all`` lets others read it. ``failure`` is what ``ready`` raised.
+
     What the volume cannot do is the error of the operation: the number that the system gave, else
     EIO. After a failed flush nobody knows what of the data is on stable storage, so that every
     later write and flush fails as well.
@@ -37,26 +39,38 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
     use_ns = True
 
     def __init__(
-        self, stream: SegmentStream, *, writable: bool, ready: Callable[[], None] = lambda: None
+        self,
+        stream: SegmentStream,
+        *,
+        writable: bool,
+        is_for_all: bool = False,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._stream = stream
         self._writable = writable
+        self._for_others = 0o044 if is_for_all else 0
         self._ready = ready
+        self.failure: BaseException | None = None
         self._mounted_at = time.time_ns()
         self._is_lost = False
 
     def init(self, path: str) -> None:
-        """The kernel has mounted it."""
-        self._ready()
+        """The kernel has mounted it; where ``ready`` fails it is unmounted, and that kept."""
+        try:
+            self._ready()
+        except BaseException as error:  # noqa: BLE001  # raised again by who mounted it
+            self.failure = error
+            mfusepy.fuse_exit()
 
     def getattr(self, path: str, fh: int | None = None) -> dict[str, Any]:
         """Mode, size and times, in nanoseconds."""
         if path == _ROOT:
-            kind = {"st_mode": stat.S_IFDIR | 0o500, "st_nlink": 2}
+            mode = 0o500 | self._for_others | self._for_others >> 2
+            kind = {"st_mode": stat.S_IFDIR | mode, "st_nlink": 2}
         else:
             self._require(path)
             kind = {
-                "st_mode": stat.S_IFREG | (0o600 if self._writable else 0o400),
+                "st_mode": stat.S_IFREG | (0o600 if self._writable else 0o400) | self._for_others,
                 "st_nlink": 1,
                 "st_size": self._stream.size,
                 "st_blocks": -(-self._stream.size // _BLOCK),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes.util
 import errno
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _DEVICE: Final = Path("/dev/fuse")
 _NO_FUSE: Final = (errno.ENOENT, errno.ENODEV, errno.ENXIO)
+_REMARK: Final = "Ignoring "
 _PYTHON_PART: Final = "pip install 'luksmeta[fuse]' brings it"
 _LIBRARY: Final = "Debian's package fuse3 has it, and fusermount3"
 
@@ -38,11 +40,21 @@ def require_mountable(directory: Path) -> None:
     try:
         is_empty = not any(directory.iterdir())
     except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise _busy(
+                directory, "a mount whose server is dead lies there", unmount=True
+            ) from error
         raise storage_error(error).about(str(directory)) from error
     if directory.is_mount():
-        raise StorageBusyError("something is mounted there").about(str(directory))
+        raise _busy(directory, "something is mounted there", unmount=True)
     if not is_empty:
-        raise StorageBusyError("is not empty, and would be hidden").about(str(directory))
+        raise _busy(directory, "is not empty, and would be hidden", unmount=False)
+
+
+def _busy(directory: Path, why: str, *, unmount: bool) -> StorageBusyError:
+    name = shlex.quote(str(directory))
+    advice = f"fusermount3 -u {name} removes it" if unmount else "name an empty directory"
+    return StorageBusyError(why).about(str(directory)).advise(advice)
 
 
 def mount(
@@ -59,32 +71,53 @@ def mount(
     ``name`` is what mount(8) shows as its source, ``ready`` is called once it is mounted. All that
     was written is on stable storage afterwards. Raises UnsupportedError, StorageError.
     """
-    binding = filesystem_class()
-    import mfusepy
-
     with _standard_error_aside() as (said, back):
+        is_mounted = False
 
         def mounted() -> None:
+            nonlocal is_mounted
+            is_mounted = True
             back()
             ready()
 
+        filesystem = filesystem_class()(
+            stream, writable=writable, is_for_all=allow_other, ready=mounted
+        )
         try:
-            mfusepy.FUSE(
-                binding(stream, writable=writable, ready=mounted),
-                str(directory),
-                foreground=True,
-                ro=not writable,
-                allow_other=allow_other,
-                default_permissions=True,
-                subtype="luksmeta",
-                fsname=name.replace("\\", "\\\\").replace(",", "\\,"),
-            )
-        except RuntimeError as error:
+            _run(filesystem, directory, name, writable=writable, allow_other=allow_other)
+        except RuntimeError as error:  # libfuse's status, also when a signal ended it
+            if not is_mounted:
+                reason = _reason(said) or f"libfuse's status {error}"
+                raise StorageError(f"cannot be mounted: {reason}").about(str(directory)) from error
+        finally:
             back()
-            said.seek(0)
-            reason = said.read().decode(errors="replace").strip() or f"libfuse's status {error}"
-            raise StorageError(f"cannot be mounted: {reason}").about(str(directory)) from error
-    stream.flush()
+            stream.flush()
+    if filesystem.failure is not None:
+        raise filesystem.failure
+
+
+def _run(
+    filesystem: PayloadFilesystem, directory: Path, name: str, *, writable: bool, allow_other: bool
+) -> None:
+    import mfusepy
+
+    mfusepy.FUSE(
+        filesystem,
+        str(directory),
+        foreground=True,
+        ro=not writable,
+        allow_other=allow_other,
+        default_permissions=True,
+        subtype="luksmeta",
+        fsname=name.replace("\\", "\\\\").replace(",", "\\,"),
+    )
+
+
+def _reason(said: BinaryIO) -> str:
+    """What libfuse has printed, without what it only remarks."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").splitlines()
+    return " ".join(line for line in lines if line and not line.startswith(_REMARK))
 
 
 def filesystem_class() -> type[PayloadFilesystem]:

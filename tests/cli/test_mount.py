@@ -48,12 +48,19 @@ def _until(condition: Callable[[], bool], what: str) -> None:
 
 
 @contextmanager
-def _mounted(image: Path, *options: Argument, stdin: bytes) -> Iterator[tuple[Path, Answer]]:
+def _mounted(
+    image: Path, *options: Argument, stdin: bytes, cwd: Path | None = None
+) -> Iterator[tuple[Path, Answer]]:
     """The mount point, and what the command said; unmounted and free at the end."""
     _require_fuse()
     point = image.parent / "mounted"
     point.mkdir(exist_ok=True)
-    answer = process("mount", image, point, *options, stdin=stdin)
+    words = [*options, image.name if cwd == image.parent else image, point]
+    command = [sys.executable, "-P", "-m", "luksmeta", "mount", *map(str, words)]
+    result = subprocess.run(
+        command, input=stdin, capture_output=True, timeout=60, cwd=cwd, check=False
+    )
+    answer = Answer(result.returncode, result.stdout, result.stderr.decode())
     try:
         yield point, answer
     finally:
@@ -216,6 +223,79 @@ def test_a_machine_without_fuse_is_told_so(
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(run("mount", image, empty, stdin=FIRST), 1, "no FUSE")
+
+
+def test_nothing_of_the_working_directory_is_run(image: Path, tmp_path: Path) -> None:
+    package = tmp_path / "elsewhere" / "luksmeta"
+    package.mkdir(parents=True)
+    for name in ("__init__.py", "__main__.py"):
+        (package / name).write_text("open('run', 'w')")
+    with _mounted(image, stdin=FIRST + b"\n", cwd=package.parent) as (point, answer):
+        done(answer)
+        assert point.is_mount()
+    assert [each.name for each in package.parent.iterdir()] == ["luksmeta"]
+
+
+def test_where_it_cannot_say_so_nothing_stays_mounted(image: Path) -> None:
+    _require_fuse()
+    point = image.parent / "mounted"
+    point.mkdir()
+    key = key_file(image.parent)
+    for options in ((), ("--foreground",)):
+        command = [*COMMAND, "mount", *options, str(image), str(point), "-d", str(key)]
+        with Path("/dev/full").open("w") as full:
+            result = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, timeout=30, check=False
+            )
+        assert result.returncode == 4
+        (line,) = result.stderr.decode().splitlines()
+        assert line.startswith("luksmeta: error: standard output: no space left on device")
+        assert not point.is_mount()
+    _until(lambda: _is_free(image), "the volume is still locked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground_a_signal_ends_it_as_it_ends_serve(image: Path, number: int) -> None:
+    _require_fuse()
+    point = image.parent / "mounted"
+    point.mkdir()
+    key = key_file(image.parent)
+    command = [*COMMAND, "mount", "--foreground", str(image), str(point), "-d", str(key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        server.stdout.readline()
+        server.send_signal(number)
+        assert (server.wait(20), server.stderr.read()) == (0, b"")
+    assert not point.is_mount()
+
+
+def test_names_that_look_like_options(image: Path) -> None:
+    odd = image.rename(image.parent / "-volume, a\\b.img")
+    with _mounted(odd, "--", stdin=FIRST + b"\n", cwd=odd.parent) as (point, answer):
+        done(answer)
+        assert len((point / "payload").read_bytes()) == (point / "payload").stat().st_size
+
+
+def test_others_may_read_it_when_that_is_asked_for(image: Path) -> None:
+    if os.geteuid() != 0:
+        missing("only root can be somebody else")
+    caps = "-all,+dac_read_search"
+    for options, status in (((), 1), (("--allow-other",), 0)):
+        with _mounted(image, *options, stdin=FIRST + b"\n") as (point, answer):
+            done(answer)
+            words = ["setpriv", "--reuid=65534", f"--inh-caps={caps}", f"--ambient-caps={caps}"]
+            words += ["head", "-c", "1", str(point / "payload")]
+            assert subprocess.run(words, capture_output=True, check=False).returncode == status
+
+
+def test_a_mount_whose_server_was_killed_is_told_of(image: Path) -> None:
+    with _mounted(image, "--json", stdin=FIRST + b"\n") as (point, answer):
+        os.kill(done(answer).json["pid"], signal.SIGKILL)
+        _until(lambda: _is_free(image), "the volume is still locked")
+        line = refused(run("mount", image, point, stdin=FIRST), 5, str(point))
+        assert f"fusermount3 -u {point} removes it" in line
+        _tool("fusermount3", "-u", point)
 
 
 _GUEST = """
