@@ -8,12 +8,13 @@ LUKS_hdr_backup and LUKS_hdr_restore.
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
 from luksmeta import requirements
 from luksmeta.comparison import Comparison, compare
+from luksmeta.data_lock import data_in_use
 from luksmeta.errors import (
     HeaderError,
     NotLuksError,
@@ -58,6 +59,7 @@ class Restoration:
 
     ``comparison`` is that of the present header with the backup's; None when there is no header
     that can be read. ``loses``: something is there that is neither zeroes nor what the backup has.
+    ``keeps_data``: the backup has the key and the segments of the data that is there.
     """
 
     change: PreparedChange
@@ -65,6 +67,7 @@ class Restoration:
     notes: tuple[str, ...]
     comparison: Comparison | None
     loses: bool
+    keeps_data: bool
 
     @property
     def plan(self) -> WritePlan:
@@ -75,9 +78,16 @@ class Restoration:
         """Write the backup over the header of ``storage``, which is first kept in ``copy_file``.
 
         Raises StorageBusyError when that file is there, or the header no longer the one that was
-        compared.
+        compared, or somebody works with data that the backup describes otherwise.
         """
-        self.change.apply(storage, copy_file)
+        with self._data_kept(storage):
+            self.change.apply(storage, copy_file)
+
+    def _data_kept(self, storage: Storage) -> AbstractContextManager[None]:
+        """Nobody else works with the data, where it may be lost to him by the backup's header."""
+        if self.keeps_data:
+            return nullcontext()
+        return data_in_use(storage, writable=True)
 
 
 def prepare(storage: Storage, backup: Storage) -> Restoration:
@@ -106,7 +116,13 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
         headers = (header,) if present is None else (header, present)
         change = PreparedChange.of(storage, [plan], *headers)
         loses = _loses(storage, change.copy_size, backup)
-    return Restoration(change, header, notes, comparison, loses)
+    keeps_data = (
+        present is not None
+        and comparison is not None
+        and comparison.same_volume_key is True
+        and present.metadata.segments == header.metadata.segments
+    )
+    return Restoration(change, header, notes, comparison, loses, keeps_data)
 
 
 def restore(

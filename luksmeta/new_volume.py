@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from luksmeta import formatting
+from luksmeta.data_lock import data_in_use
 from luksmeta.disks.parts import split_name
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.formatting import FormatOptions, Version
@@ -62,7 +63,7 @@ def format(  # luksmeta.format, the verb of luksFormat
     and one that was extended is cut back.
 
     Raises ValueError and UnsupportedError for options that make no sense, AlgorithmError,
-    StorageError.
+    StorageError; StorageBusyError where somebody works with the data that is there.
     """
     chosen = FormatOptions(**options)
     data, apart = _places(target, size, header)
@@ -118,9 +119,12 @@ class _Place:
         if not self._is_new:
             # Opened for writing already, so that a refusal comes before the key is derived.
             storage = self._open()
-            self.size, self.sector_size = storage.size, storage.sector_size
-            if storage is not target:
-                storage.close()
+            try:
+                with data_in_use(storage, writable=True):
+                    self.size, self.sector_size = storage.size, storage.sector_size
+            finally:
+                if storage is not target:
+                    storage.close()
         elif not may_create:
             text = "no such file; with a size it is created"
             raise StorageError(text).about(str(target))
@@ -131,15 +135,16 @@ class _Place:
 
     @contextmanager
     def opened(self, *, dry_run: bool) -> Iterator[Storage]:
-        """The storage, extended to the wanted size; on an error all of that is undone."""
+        """The storage, extended to the wanted size; on an error all of that is undone.
+
+        Nobody else works with its data until the block is left.
+        """
         storage = self._open_for(dry_run)
         before = storage.size
         try:
-            if storage.size < self.size:
-                room = Resize(self.size, "extended to the size that was asked for")
-                self.plans.append(WritePlan.of("make room", (room,)))
-                self.plans[-1].apply(storage)
-            yield storage
+            with data_in_use(storage, writable=True):
+                self._make_room(storage)
+                yield storage
         except BaseException:
             with suppress(LuksError):
                 if storage.size > before:
@@ -148,6 +153,12 @@ class _Place:
             if self._is_new and not dry_run:
                 Path(storage.name).unlink()
             raise
+
+    def _make_room(self, storage: Storage) -> None:
+        if storage.size < self.size:
+            room = Resize(self.size, "extended to the size that was asked for")
+            self.plans.append(WritePlan.of("make room", (room,)))
+            self.plans[-1].apply(storage)
 
     def _open_for(self, dry_run: bool) -> Storage:
         if not dry_run:

@@ -12,10 +12,11 @@ import pytest
 import luksmeta
 from luksmeta import StorageBusyError
 from luksmeta.data_lock import data_in_use
+from luksmeta.images.replaced_file import replaced_file
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import open_storage
 from tests import builders
-from tests.cli.runner import done, refused
+from tests.cli.runner import CHEAP, done, refused
 from tests.cli.runner import luksmeta as run
 from tests.interop.peers.process import Tool
 
@@ -77,6 +78,82 @@ def test_headers_can_be_looked_at_while_the_data_is_written(path: Path) -> None:
         refused(run("read", path, "-o", path.parent / "plain", stdin=builders.FIRST), 5, str(path))
         refused(run("write", path, "-i", path, stdin=builders.FIRST), 1)
     done(run("read", path, "-o", path.parent / "plain", stdin=builders.FIRST))
+
+
+def test_a_volume_whose_data_is_in_use_is_not_formatted_or_replaced(path: Path) -> None:
+    before = path.read_bytes()
+    (path.parent / "tree").mkdir()
+    (path.parent / "plain").write_bytes(bytes(8192))
+    other = path.parent / "other.img"
+    for writable in (False, True):
+        with _used(path, writable=writable):
+            refused(run("format", path, "-q", *CHEAP, stdin=b"new"), 5, "volume.img: in use")
+            refused(run("format", path, "-q", "--dry-run", *CHEAP, stdin=b"new"), 5, "in use")
+            larger = ("--size", "2M")
+            refused(run("format", path, "-q", *larger, *CHEAP, stdin=b"new"), 5, "in use")
+            apart = ("--size", "1M", "--header", path)
+            refused(
+                run("format", other, "-q", *apart, *CHEAP, stdin=b"new"), 5, "volume.img: in use"
+            )
+            for source in (("--populate", "tree"), ("--encrypt-from", "plain")):
+                filling = (source[0], path.parent / source[1])
+                refused(
+                    run("format", path, "-q", *filling, *CHEAP, stdin=b"new"),
+                    5,
+                    "volume.img: in use",
+                )
+    assert path.read_bytes() == before
+    assert sorted(each.name for each in path.parent.iterdir()) == ["plain", "tree", "volume.img"]
+    done(run("format", path, "-q", "--size", "17M", *CHEAP, stdin=b"new"))
+
+
+def test_a_file_in_use_is_not_replaced_when_the_use_began_after_the_question(path: Path) -> None:
+    before = path.read_bytes()
+    with (
+        pytest.raises(StorageBusyError, match=r"link: in use"),
+        _used(path, writable=False),
+        replaced_file(_link(path)),
+    ):
+        pass
+    with replaced_file(path), pytest.raises(StorageBusyError), _used(path, writable=False):
+        pass
+    assert path.read_bytes() != before
+
+
+def test_a_backup_of_other_data_waits_for_the_end_of_the_use(path: Path) -> None:
+    """The volume's own backup may come back: the data is the same with it."""
+    own, others = path.parent / "own", path.parent / "others"
+    done(run("backup-header", path, "-o", own))
+    done(run("add-key", path, "-q", *CHEAP, stdin=builders.FIRST + b"\nnew"))
+    _volume_with_another_key(path.parent / "another")
+    done(run("backup-header", path.parent / "another", "-o", others))
+    with _used(path, writable=True):
+        refused(run("restore-header", path, "-i", others, "-q"), 5, "volume.img: in use")
+        done(run("restore-header", path, "-i", own, "-q"))
+        with path.open("r+b") as file:
+            file.write(bytes(64 << 10))
+        assert run("restore-header", path, "-i", own, "-q").status == 5  # and a warning
+    assert run("restore-header", path, "-i", others, "-q").status == 0
+
+
+def _volume_with_another_key(path: Path) -> None:
+    storage = luksmeta.MemoryStorage(builders.image("luks2"))
+    luksmeta.format(
+        storage,
+        builders.FIRST,
+        pbkdf=builders.KDF,
+        digest_iterations=1000,
+        sector_size=512,
+        data_offset=builders.data_offset("luks2"),
+        uuid="c0ffee00-0000-4000-8000-000000000001",
+    )
+    path.write_bytes(storage.data)
+
+
+def _link(path: Path) -> Path:
+    link = path.parent / "link"
+    link.symlink_to(path.name)
+    return link
 
 
 def test_qemu_and_we_keep_off_each_others_image(path: Path) -> None:

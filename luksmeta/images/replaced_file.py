@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TypeAlias
 
+from luksmeta.data_lock import data_in_use
 from luksmeta.errors import UnsupportedError
 from luksmeta.storage import FileStorage, flush_directory, storage_error
 
@@ -29,7 +30,9 @@ def replaced_file(
 
     Until then, and where the block raises, ``path`` is as it was: not there, or an old file with
     its content. A link stays one. Messages about the file name ``path``. Raises StorageError;
-    UnsupportedError where ``path`` is no regular file, since a device cannot be replaced.
+    UnsupportedError where ``path`` is no regular file, since a device cannot be replaced;
+    StorageBusyError where somebody works with the old file's data, who would go on in a file
+    without a name.
     """
     name = os.fspath(path)
     final = Path(name).resolve()
@@ -38,8 +41,7 @@ def replaced_file(
             f"{name}: a whole image goes to a file, not to a device or directory"
         )
     try:
-        temporary = _new_name(final)
-        with guard(temporary):
+        with _not_in_use(final, name), _guarded_name(final, guard) as temporary:
             try:
                 yield from _written(temporary, name)
                 Path(temporary).replace(final)
@@ -50,6 +52,25 @@ def replaced_file(
                 raise
     except OSError as error:
         raise storage_error(error).about(name) from error
+
+
+@contextmanager
+def _not_in_use(final: Path, name: str) -> Iterator[None]:
+    """Nobody else works with the old file's data, if there is one, until the block is left."""
+    if not final.exists():
+        yield
+        return
+    with FileStorage(final) as old:
+        old.name = name
+        with data_in_use(old, writable=True):
+            yield
+
+
+@contextmanager
+def _guarded_name(final: Path, guard: Guard) -> Iterator[str]:
+    temporary = _new_name(final)
+    with guard(temporary):
+        yield temporary
 
 
 def _new_name(final: Path) -> str:
