@@ -7,8 +7,11 @@ Locks on single bytes, all of them shared, say what somebody does with the file 
 not bear from others; then he looks whether anybody is in the way. Two who come at the same time may
 both be refused. Where the system or the file system has no such locks, there is nothing to take.
 
+The kernel has no such locks on the block devices that it maps or mounts: who writes one claims it
+from the kernel too, and keeps others from mapping or mounting it.
+
 Source: qemu's block/file-posix.c, raw_apply_lock_bytes and raw_check_lock_bytes; fcntl(2), open
-file description locks.
+file description locks; open(2), O_EXCL.
 """
 
 from __future__ import annotations
@@ -38,6 +41,22 @@ def data_in_use(storage: Storage, *, writable: bool) -> Iterator[None]:
     if sys.platform != "linux" or not isinstance(storage, FileStorage):
         yield
         return
+    with _locked(storage, writable=writable), _claimed(storage, writable=writable):
+        yield
+
+
+@contextlib.contextmanager
+def _claimed(storage: FileStorage, *, writable: bool) -> Iterator[None]:
+    """A device that is written is neither mapped nor mounted, before the block or in it."""
+    if not writable or storage.is_regular or storage.is_exclusive:
+        yield
+        return
+    with FileStorage(storage.name, exclusive=True):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(storage: FileStorage, *, writable: bool) -> Iterator[None]:
     uses = (_READ, _WRITE) if writable else (_READ,)
     bears_no = (_WRITE, _RESIZE)
     descriptor = storage.fileno()

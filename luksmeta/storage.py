@@ -145,7 +145,8 @@ class FileStorage(Storage):
         with _system_errors(self.name):
             if Path(path).is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if exclusive and Path(path).is_block_device():
+            self.is_exclusive = exclusive and Path(path).is_block_device()
+            if self.is_exclusive:
                 flags |= os.O_EXCL  # Linux: fails when the device is mounted or mapped
             if create_mode is not None:
                 flags |= os.O_CREAT | os.O_EXCL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,9 +17,10 @@ from luksmeta.images.replaced_file import replaced_file
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import open_storage
 from tests import builders
-from tests.cli.runner import CHEAP, done, refused
+from tests.cli.runner import CHEAP, Argument, done, refused
 from tests.cli.runner import luksmeta as run
 from tests.interop.peers.process import Tool
+from tests.loop import loop_device
 
 _QEMU_IO = Tool("qemu-io", "qemu-utils")
 
@@ -134,6 +136,61 @@ def test_a_backup_of_other_data_waits_for_the_end_of_the_use(path: Path) -> None
             file.write(bytes(64 << 10))
         assert run("restore-header", path, "-i", own, "-q").status == 5  # and a warning
     assert run("restore-header", path, "-i", others, "-q").status == 0
+
+
+@pytest.mark.parametrize("kind", ["luks", "raw", "plain"])
+def test_what_is_being_written_is_not_encrypted(path: Path, kind: str) -> None:
+    new = path.parent / "new.img"
+    key = path.parent / "key"
+    key.write_bytes(bytes(32))
+    filling: list[Argument] = ["--encrypt-from", path, "--from-type", kind]
+    if kind == "plain":
+        filling += ["--from-defaults", "cryptsetup-2.7", "--from-key-file", key]
+    line: tuple[Argument, ...] = ("format", new, "-q", *CHEAP, *filling)
+    passphrases = (builders.FIRST + b"\n" if kind == "luks" else b"") + b"new"
+    with _used(path, writable=True):
+        refused(run(*line, stdin=passphrases), 5, "volume.img: in use")
+    assert not new.exists()
+    with _used(path, writable=False):
+        done(run(*line, stdin=passphrases))
+
+
+@pytest.mark.parametrize("kind", ["luks", "plain", "table"])
+def test_a_device_of_the_kernels_is_not_written_and_its_keys_are_managed(
+    path: Path, kind: str
+) -> None:
+    """Who has opened it with O_EXCL stands for a mapping or a mount, which do the same."""
+    data, key, table = (path.parent / name for name in ("data", "key", "table"))
+    data.write_bytes(b"new data".ljust(512, b"."))
+    key.write_bytes(bytes(32))
+    table.write_text("0 64 linear a 0\n")
+    plain = ("--type", "plain", "--defaults", "cryptsetup-2.7")
+    with loop_device(path) as device:
+        line: tuple[Argument, ...] = {
+            "luks": ("write", device, "-i", data),
+            "plain": ("write", device, *plain, "-d", key, "-i", data),
+            "table": ("write", "--table", table, "--device", f"a={device}", "-i", data),
+        }[kind]
+        before = path.read_bytes()
+        holder = os.open(device, os.O_RDONLY | os.O_EXCL)
+        try:
+            refused(run(*line, stdin=builders.FIRST), 5, str(device))
+            if kind == "luks":
+                done(run("read", device, "-o", path.parent / "read", stdin=builders.FIRST))
+                done(run("write", *line[1:], "--dry-run", stdin=builders.FIRST))
+                assert path.read_bytes() == before
+                done(run("add-key", device, "-q", *CHEAP, stdin=builders.FIRST + b"\nnew"))
+        finally:
+            os.close(holder)
+        done(run(*line, stdin=builders.FIRST))
+        with (
+            open_storage(device, writable=True) as storage,
+            data_in_use(storage, writable=True),
+            pytest.raises(OSError, match="busy"),
+        ):
+            os.open(device, os.O_RDONLY | os.O_EXCL)
+        with open_storage(device, exclusive=True) as storage, data_in_use(storage, writable=True):
+            pass
 
 
 def _volume_with_another_key(path: Path) -> None:

@@ -11,6 +11,7 @@ from luksmeta.cli.filling_options import FillingOptions
 from luksmeta.cli.headerless import Data, open_headerless
 from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.unlocking import open_for, unlock
+from luksmeta.data_lock import data_in_use
 from luksmeta.extents import align_down
 from luksmeta.images.encrypting_copy import EncryptedImage, data_offset, encrypt_image
 from luksmeta.images.filesystem_images import filesystem_image
@@ -37,6 +38,7 @@ def opened_origin(filling: FillingOptions, *, batch_mode: bool) -> Iterator[Plai
     elif layout.type == "luks":
         with (
             open_for(volume) as opened,
+            data_in_use(opened.data_storage, writable=False),
             unlock(opened, key, keyslot=None) as unlocked,
             _locked_stream(unlocked) as stream,
         ):

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from luksmeta.closing import Closing
+from luksmeta.data_lock import data_in_use
 from luksmeta.locking import locked
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import FileStorage, Storage, Target, open_storage
@@ -36,7 +37,8 @@ class RawImage(Closing):
     """An image without encryption, opened read-only and locked against programs that respect that.
 
     ``sector_size`` is 512 where nothing is known of the blocks in it. Raises StorageError;
-    StorageBusyError for a device that is mounted, whose content may change at any moment.
+    StorageBusyError where the content may change at any moment: for a device that is mounted, and
+    for a file whose data is in use for writing.
     """
 
     def __init__(self, target: Target, *, sector_size: int = SECTOR_SIZE) -> None:
@@ -46,6 +48,7 @@ class RawImage(Closing):
         self._stack.callback(self.storage.close)
         with ExitStack() as undone:
             undone.callback(self._stack.close)
+            self._stack.enter_context(data_in_use(self.storage, writable=False))
             self._stack.enter_context(locked(self.storage, exclusive=False))
             undone.pop_all()
         self._size = self.storage.size
