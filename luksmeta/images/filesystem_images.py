@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from io import FileIO
 
 from luksmeta.errors import ResourceLimitError, UnsupportedError
-from luksmeta.images.filesystem_makers import MAKERS, Job
+from luksmeta.images.filesystem_makers import MAKERS, Job, Maker
 from luksmeta.images.raw_image import RawImage
 from luksmeta.images.tree import BLOCK_SIZE, Tree
 from luksmeta.kdf.machine import physical_memory
@@ -43,17 +43,20 @@ def filesystem_image(
     from the seed, and the time is SOURCE_DATE_EPOCH, or 1.
 
     Raises FilesystemToolError where the program is missing or fails, ResourceLimitError where the
-    tree does not fit into memory, UnsupportedError, StorageError; ValueError for an unknown name.
+    tree, or the tables of a file system of this size, do not fit into memory, UnsupportedError,
+    StorageError; ValueError for an unknown name and a size that is too large for the file system.
     """
     if filesystem not in MAKERS:
         raise ValueError(f"file system {filesystem!r}: possible are {', '.join(MAKERS)}")
     if sys.platform != "linux":
         raise UnsupportedError("a file system is made from a directory on Linux only")
     maker = MAKERS[filesystem]
+    if size is not None and maker.end is not None and size >= maker.end:
+        raise ValueError(f"{filesystem} of {size} bytes: it must have less than {maker.end}")
     program = maker.find()
     tree = Tree.of(directory)
     if work_dir is None:
-        _require_memory(tree)
+        _require_memory(tree, maker, size)
     with _unnamed_file(work_dir) as file:
         maker.make(program, Job(tree, file.fileno(), random_uuid(), size, _fixed_time()))
         with RawImage(file, sector_size=BLOCK_SIZE) as image:
@@ -70,12 +73,12 @@ def _fixed_time() -> int | None:
     return max(1, int(text))  # for mke2fs 0 is no time
 
 
-def _require_memory(tree: Tree) -> None:
-    limit = physical_memory() << 10
-    if tree.size > limit:
+def _require_memory(tree: Tree, maker: Maker, size: int | None) -> None:
+    needed, limit = maker.room(tree, size), physical_memory() << 10
+    if needed > limit:
         raise ResourceLimitError(
-            f"{tree.path}: {tree.size} bytes do not fit into memory, {limit} bytes",
-            asked=tree.size,
+            f"{tree.path}: {needed} bytes do not fit into memory, {limit} bytes",
+            asked=needed,
             limit=limit,
         ).advise("--work-dir DIR has room for the file system")
 

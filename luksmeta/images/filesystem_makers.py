@@ -19,7 +19,9 @@ from luksmeta.images.tree import BLOCK_SIZE, Tree
 
 _EXT4_INODE_SIZE: Final = 256  # bytes, mke2fs.conf
 _EXT4_INODE_RATIO: Final = 16384  # bytes of the file system for each inode, mke2fs.conf
+_EXT4_INODES_MAX: Final = 1 << 32
 _EXT4_FIRST_INODE: Final = 12  # of a file: 11 is lost+found, and those below have other uses
+_EXT4_GROUP: Final = 8 * BLOCK_SIZE * BLOCK_SIZE  # bytes: a block has a bit for each block
 _MIB: Final = 1 << 20
 
 
@@ -54,11 +56,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """A file system: the ``program`` that makes it, the Debian ``package`` with that, and how."""
+    """A file system: the ``program`` that makes it, the Debian ``package`` with that, and how.
+
+    ``tables_share``: in how many bytes of the file system is at most one that is written though the
+    tree needs none there; None where that is next to nothing. ``end``: smaller it must be, in
+    bytes, or None where it makes no difference.
+    """
 
     program: str
     package: str
     make: Callable[[str, Job], None]
+    tables_share: int | None = None
+    end: int | None = None
+
+    def room(self, tree: Tree, size: int | None) -> int:
+        """Bytes that are written at most to make a file system of ``size`` bytes, or so."""
+        if size is None or self.tables_share is None:
+            return tree.size
+        return max(tree.size, size // self.tables_share)
 
     def find(self) -> str:
         """The program's path; FilesystemToolError where it is not installed."""
@@ -85,7 +100,8 @@ def _make_ext4(program: str, job: Job) -> None:
     inodes = max(_ext4_inodes(job.tree.files), size // _EXT4_INODE_RATIO)
     environment = {} if job.time is None else {"E2FSPROGS_FAKE_TIME": str(job.time)}
     options = ("-q", "-F", "-t", "ext4", "-b", str(BLOCK_SIZE), "-N", str(inodes))
-    identity = ("-U", str(job.uuid), "-E", f"hash_seed={job.uuid}")
+    # The inodes' tables are holes, also where no kernel says that it clears them when it mounts.
+    identity = ("-U", str(job.uuid), "-E", f"hash_seed={job.uuid},lazy_itable_init=1")
     run_tool(
         [program, *options, *identity, "-d", job.directory, job.file, str(size // BLOCK_SIZE)],
         job.descriptor,
@@ -142,7 +158,11 @@ def _make_btrfs(program: str, job: Job) -> None:
 
 
 MAKERS: Final = {
-    "ext4": Maker("mke2fs", "e2fsprogs", _make_ext4),
+    "ext4": Maker(
+        *("mke2fs", "e2fsprogs", _make_ext4),
+        tables_share=_EXT4_GROUP // (2 * BLOCK_SIZE),  # two bitmaps in each group of blocks
+        end=_EXT4_INODES_MAX * _EXT4_INODE_RATIO,
+    ),
     "squashfs": Maker("mksquashfs", "squashfs-tools", _make_squashfs),
     "erofs": Maker("mkfs.erofs", "erofs-utils", _make_erofs),
     "btrfs": Maker("mkfs.btrfs", "btrfs-progs", _make_btrfs),

@@ -233,6 +233,15 @@ def test_a_size_is_that_of_the_image_and_the_file_system_fills_it(
     refused(make(tmp_path / "small", "--populate", tree, "--size", "1M"), 1, "no room for data")
 
 
+def test_a_size_beyond_reason_is_refused_in_one_line(tree: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    line = refused(
+        make(image, "--populate", tree, "--size", "99T"), 1, str((99 << 40) - (16 << 20))
+    )
+    assert str(1 << 46) in line
+    assert not image.exists()
+
+
 def test_one_thing_at_a_time_is_shown_on_a_terminal(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ import pytest
 from luksmeta.errors import FilesystemToolError, ResourceLimitError, StorageError, UnsupportedError
 from luksmeta.images import filesystem_images
 from luksmeta.images.filesystem_images import filesystem_image
-from luksmeta.images.filesystem_makers import MAKERS, ext4_size
+from luksmeta.images.filesystem_makers import MAKERS, Job, ext4_size
 from luksmeta.images.tree import Tree
-from luksmeta.random_bytes import seeded
+from luksmeta.random_bytes import random_uuid, seeded
 from tests.corpus import stream
 from tests.images.trees import EXPECTED, PROGRAMS, TIME, plant, seen_in, unpack
 
@@ -163,6 +164,37 @@ def test_a_tree_larger_than_memory_needs_a_directory(
         pass
     with filesystem_image(tree, work_dir=tmp_path) as image:
         assert image.size > 0
+
+
+def test_the_tables_of_a_large_file_system_are_bounded_by_memory(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    PROGRAMS["ext4"].require()
+    memory, size = 8 << 20, 256 << 30
+    monkeypatch.setattr(filesystem_images, "physical_memory", lambda: memory >> 10)
+    both = rf"{size >> 14} bytes do not fit into memory, {memory} bytes"
+    with pytest.raises(ResourceLimitError, match=both), filesystem_image(tree, size=size):
+        pass
+    with filesystem_image(tree, size=size, work_dir=tmp_path) as image:
+        assert image.size == size
+    with filesystem_image(tree, size=size // 4) as image:
+        assert image.size == size // 4
+
+
+def test_ext4_takes_no_more_memory_than_was_counted(tree: Path) -> None:
+    PROGRAMS["ext4"].require()
+    maker, known, size = MAKERS["ext4"], Tree.of(tree), 1 << 40
+    with FileIO(os.memfd_create("image"), "r+") as file:
+        maker.make(maker.find(), Job(known, file.fileno(), random_uuid(), size))
+        status = os.fstat(file.fileno())
+    assert status.st_size == size
+    assert status.st_blocks * 512 <= maker.room(known, size) == size >> 14
+
+
+def test_a_size_that_ext4_cannot_have_is_refused_beforehand(tree: Path) -> None:
+    wrong = pytest.raises(ValueError, match=f"ext4 of {1 << 46} bytes: .* less than {1 << 46}")
+    with wrong, filesystem_image(tree, size=1 << 46):
+        pass
 
 
 def test_an_unknown_file_system_is_the_callers_mistake(tree: Path) -> None:
