@@ -46,6 +46,7 @@ from luksmeta.volume import Volume
 @note_options
 @click.option(
     "--persistent-flags",
+    multiple=True,  # so that a second one is noticed
     metavar="FLAG[,FLAG]…",
     help=f"LUKS2: all flags; empty removes them. {', '.join(KNOWN_FLAGS)}.",
 )
@@ -66,7 +67,7 @@ def config_command(
     key_slot: int | None,
     priority: str | None,
     note: NoteOptions,
-    persistent_flags: str | None,
+    persistent_flags: tuple[str, ...],
     luks2_metadata_size: int | None,
     luks2_keyslots_size: int | None,
     as_json: bool,
@@ -77,7 +78,7 @@ def config_command(
     A keyslot's note goes when owner and text are set to nothing. Keyslots that lie where a larger
     header will be are moved, as they are; data never is.
     """
-    flags = None if persistent_flags is None else _listed(persistent_flags)
+    flags = _flags(persistent_flags)
     of_keyslot = priority is not None or note.is_given
     if of_keyslot != (key_slot is not None):
         raise click.UsageError("-S/--key-slot goes with --priority, --owner or --note")
@@ -193,5 +194,10 @@ def _write_key(name: str, key: SecretBytes) -> None:
         file.write_at(0, key.view())
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
+def _flags(given: tuple[str, ...]) -> tuple[str, ...] | None:
+    """All flags, out of the one option that lists them; None without it."""
+    if len(given) > 1:
+        raise click.UsageError("--persistent-flags is given twice; one has all flags, with commas")
+    if not given:
+        return None
+    return tuple(each.strip() for each in given[0].split(",") if each.strip())

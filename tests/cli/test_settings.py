@@ -140,6 +140,14 @@ def test_flags_are_replaced_as_a_whole(image: Path) -> None:
     refused(luksmeta("config", image, "--persistent-flags", "allow-all"), 1, "'allow-all'")
 
 
+def test_flags_in_two_options_are_refused_and_none_is_lost(image: Path) -> None:
+    before = image.read_bytes()
+    for second in ("same-cpu-crypt", ""):
+        twice = ("--persistent-flags", "allow-discards", "--persistent-flags", second)
+        refused(luksmeta("config", image, *twice), 1, "--persistent-flags is given twice")
+    assert image.read_bytes() == before
+
+
 def test_luks1_has_no_label(tmp_path: Path) -> None:
     image = builders.file(tmp_path / "volume.img", "luks1")
     before = image.read_bytes()
