@@ -29,6 +29,9 @@ class Signature:
 
 
 _MD_MAGIC: Final = bytes.fromhex("fc4e2ba9")  # of a little-endian machine
+_EXT_MAGIC: Final = (1024 + 56, bytes.fromhex("53ef"))
+_EXT_LOG_BLOCK_SIZE: Final = 1024 + 24
+_EXT_LOG_MAX: Final = 6  # 64 KiB
 _SIGNATURES: Final = (
     ("LUKS header", 0, b"LUKS\xba\xbe"),
     *(("LUKS2 secondary header", 1 << exponent, b"SKUL\xba\xbe") for exponent in range(14, 23)),
@@ -37,7 +40,7 @@ _SIGNATURES: Final = (
     ("btrfs file system", 0x10040, b"_BHRfS_M"),
     ("EROFS file system", 1024, bytes.fromhex("e2e1f5e0")),
     ("exFAT file system", 3, b"EXFAT   "),
-    ("ext2/3/4 file system", 1024 + 56, bytes.fromhex("53ef")),
+    ("ext2/3/4 file system", *_EXT_MAGIC),
     ("f2fs file system", 1024, bytes.fromhex("1020f5f2")),
     ("FAT file system", 0x36, b"FAT1"),
     ("FAT file system", 0x52, b"FAT32"),
@@ -74,6 +77,18 @@ def find_signatures(storage: Storage) -> tuple[Signature, ...]:
     if not found and _lies_at(storage, offset, magic):
         return (Signature(name, offset),)
     return found
+
+
+def ext_block_size(storage: Storage) -> int | None:
+    """The block size in bytes of an ext2/3/4 file system; None where there is none.
+
+    Source: the kernel's Documentation/filesystems/ext4/super.rst, s_log_block_size.
+    """
+    offset, magic = _EXT_MAGIC
+    if not _lies_at(storage, offset, magic):
+        return None
+    exponent = int.from_bytes(storage.read_at(_EXT_LOG_BLOCK_SIZE, 4), "little")
+    return 1024 << exponent if exponent <= _EXT_LOG_MAX else None
 
 
 def find_foreign_signatures(storage: Storage) -> tuple[Signature, ...]:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import click
 
@@ -32,6 +33,8 @@ from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
 from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
+from luksmeta.signatures import ext_block_size
+from luksmeta.storage import open_storage
 
 
 @click.command("write")
@@ -97,12 +100,26 @@ def write_command(
             size = _write_stream(data, descriptor, start)
         else:
             size = _write_file(data, descriptor, start, size)
+        if not start and size:
+            _warn_of_small_blocks(volume.image, data)
         if dry_run:
             _say_plan(data, start, size, as_json=as_json)
         elif as_json:
             output.say_json({"offset": start, "written": size})
         else:
             output.say(f"{volume.image}: {size} bytes written at {start}")
+
+
+def _warn_of_small_blocks(image: str, data: Data) -> None:
+    """The kernel mounts no file system whose blocks are smaller than the device's sectors."""
+    with data.open() as stream:
+        blocks = ext_block_size(open_storage(cast("BinaryIO", stream)))
+        if blocks is not None and blocks < stream.sector_size:
+            output.warning(
+                f"{image}: no kernel mounts this file system, its blocks of {blocks} bytes are "
+                f"smaller than the volume's sectors of {stream.sector_size}; format with "
+                "--sector-size 512, or make it with larger blocks"
+            )
 
 
 def _say_plan(data: Data, offset: int, size: int, *, as_json: bool) -> None:

@@ -318,6 +318,24 @@ def test_a_dry_run_shows_whole_sectors_of_the_device(image: Path) -> None:
         }
 
 
+@pytest.mark.parametrize(("blocks", "sectors"), [(1024, 4096), (4096, 4096), (1024, 512)])
+def test_a_file_system_that_no_kernel_would_mount_is_warned_of(
+    tmp_path: Path, blocks: int, sectors: int
+) -> None:
+    """What mke2fs makes of less than 512 MiB has blocks of 1024 bytes."""
+    superblock = bytearray(1024)
+    superblock[24:28] = (blocks // 2048).to_bytes(4, "little")  # 0: 1024, 2: 4096
+    superblock[56:58] = b"\x53\xef"
+    image, content = tmp_path / "volume", bytes(1024) + bytes(superblock)
+    size = ("--size", "17M", "--sector-size", str(sectors))
+    done(luksmeta("format", image, *size, *CHEAP, stdin=FIRST))
+    for more in (("--dry-run",), ()):
+        answer = luksmeta("write", image, *more, stdin=FIRST + b"\n" + content)
+        assert answer.status == 0
+        assert ("--sector-size 512" in answer.err) == (blocks < sectors)
+    assert done(luksmeta("read", image, "--length", "2048", stdin=FIRST)).raw == content
+
+
 def test_write_reports_in_json(image: Path) -> None:
     answer = done(luksmeta("write", image, *key(image), "--offset", "9", "--json", stdin=b"data"))
     assert answer.json == {"offset": 9, "written": 4}

@@ -242,7 +242,11 @@ def test_a_cryptoloop_image_moves_into_a_new_volume_through_a_pipe(
     key, new = tmp_path / "key", tmp_path / "new.img"
     key.write_bytes(b"new secret")
     size = old.plaintext_bytes + (16 << 20)
-    done(luksmeta("format", new, "--size", str(size), *CHEAP, "--key-file", key))
+    done(
+        luksmeta(
+            "format", new, "--size", str(size), "--sector-size", "512", *CHEAP, "--key-file", key
+        )
+    )
     defaults = ("--type", "plain", "--defaults", "cryptoloop")
     read = process("read", corpus.unpack(old.image), *defaults, stdin=old.secret + b"\n")
     done(process("write", new, "--key-file", key, stdin=done(read).raw))
