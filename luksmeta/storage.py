@@ -409,6 +409,10 @@ class SliceStorage(Storage):
     def _write(self, offset: int, data: BytesLike) -> None:
         self._base.write_at(self._offset + offset, data)
 
+    def below(self, offset: int, size: int) -> Iterator[tuple[Storage, int, int]]:
+        """Where ``size`` bytes from ``offset`` on lie: the base, an offset in it, bytes."""
+        yield self._base, self._offset + offset, size
+
     def flush(self) -> None:
         """Flush the base."""
         self._base.flush()

@@ -46,6 +46,11 @@ class PartStorage(Storage):
         """The disk."""
         return self._base
 
+    def below(self, offset: int, size: int) -> Iterator[tuple[Storage, int, int]]:
+        """Where ``size`` bytes from ``offset`` on lie: the disk, an offset on it, bytes."""
+        for at, _, length in self._pieces(offset, size):
+            yield self._base, at, length
+
     def flush(self) -> None:
         """Flush the disk."""
         self._base.flush()

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from luksmeta.closing import Closing
+from luksmeta.dm.areas import areas, storages_below
 from luksmeta.dm.table import TableError, TableLine
+from luksmeta.extents import Extent
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import SliceStorage, Storage
 
@@ -19,10 +21,23 @@ Opener: TypeAlias = Callable[["Devices"], Storage]
 
 
 class Part(SliceStorage):
-    """A part of a device, which is closed by those who have opened it."""
+    """What a target uses of a device, which is closed by those who have opened it.
+
+    ``line`` is the target's; ``is_own`` says that nobody else may use it: a COW device.
+    """
+
+    def __init__(
+        self, users: list[Part], line: TableLine, base: Storage, extent: Extent, *, is_own: bool
+    ) -> None:
+        super().__init__(base, extent.offset, extent.size)
+        self._users = users
+        self.line = line
+        self.is_own = is_own
+        users.append(self)
 
     def close(self) -> None:
-        """Leave the device open: others may use it."""
+        """Use it no longer; the device stays open, others may use it. Harmless when repeated."""
+        self._users[:] = [each for each in self._users if each is not self]
 
 
 class Keeper(Protocol):
@@ -53,6 +68,7 @@ class Devices(Closing):
         self._opened: dict[str, Storage] = {}
         self._being_opened: list[str] = []
         self._origins: dict[int, Origin] = {}  # by the identity of the storage
+        self._users: list[Part] = []
 
     def open(self, name: str) -> Storage:
         """The storage of this name; TableError for one that is not known, or lies upon itself."""
@@ -85,7 +101,29 @@ class Devices(Closing):
         """
         storage = self.open(name)
         require_sectors(line, name, storage, start + length)
-        return Part(storage, start * SECTOR_SIZE, length * SECTOR_SIZE)
+        extent = Extent(start * SECTOR_SIZE, length * SECTOR_SIZE)
+        return self._claim(line, name, storage, extent, is_own=False)
+
+    def own(self, line: TableLine, name: str) -> Storage:
+        """All of a device for one target alone; TableError where another uses a byte of it.
+
+        One that is read-only may be shared.
+        """
+        storage = self.open(name)
+        return self._claim(line, name, storage, Extent(0, storage.size), is_own=storage.writable)
+
+    def _claim(
+        self, line: TableLine, name: str, storage: Storage, extent: Extent, *, is_own: bool
+    ) -> Part:
+        part = Part(self._users, line, storage, extent, is_own=is_own)
+        for other in self._users:
+            if other is not part and (is_own or other.is_own) and _collide(part, other):
+                part.close()
+                raise line.error(
+                    f"{name}: a COW device is one target's alone, and on a byte of it lies what "
+                    f"line {other.line.number} ({other.line.target}) uses"
+                )
+        return part
 
     def origin(self, name: str) -> Origin:
         """A device that has snapshots or may get some; the same for every line that names it."""
@@ -98,6 +136,20 @@ class Devices(Closing):
             storage.close()
         self._opened.clear()
         self._origins.clear()
+        self._users.clear()
+
+
+def _collide(part: Part, other: Part) -> bool:
+    """Whether both lie on one byte, other than one upon the other."""
+    if _lies_upon(part, other) or _lies_upon(other, part):
+        return False
+    own, others = (part, other) if part.is_own else (other, part)
+    taken = list(areas(own, 0, own.size))
+    return any(area.overlaps(each) for area in areas(others, 0, others.size) for each in taken)
+
+
+def _lies_upon(part: Part, other: Part) -> bool:
+    return any(each is other for each in storages_below(part, 0, part.size))
 
 
 def require_sectors(line: TableLine, name: str, storage: Storage, end: int) -> None:

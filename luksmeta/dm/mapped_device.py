@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Final, TypeAlias
 
 from luksmeta.closing import Closing
+from luksmeta.dm.areas import Piece, first_overlap
 from luksmeta.dm.devices import Devices, Opener
 from luksmeta.dm.table import TableLine, check_order, parse_table
 from luksmeta.errors import LuksError, StorageError
@@ -48,10 +49,11 @@ class MappedDevice(Storage):
         try:
             for line in self._table:
                 self._targets.append(_open_target(line, devices))
+            super().__init__(name, writable=all(each.writable for each in self._targets))
+            self._require_no_overlap()
         except BaseException:
             self.close()
             raise
-        super().__init__(name, writable=all(each.writable for each in self._targets))
 
     @property
     def size(self) -> int:
@@ -86,6 +88,17 @@ class MappedDevice(Storage):
         for target, at, length in self._parts(offset, len(view)):
             target.write_at(at, view[:length])
             view = view[length:]
+
+    def _require_no_overlap(self) -> None:
+        """Raise TableError where a byte could be written at two places of the table."""
+        if self.writable and (number := first_overlap(self._targets)) is not None:
+            raise self._table[number].error(
+                "writes where this or a line before it writes already; read-only it can be opened"
+            )
+
+    def below(self, offset: int, size: int) -> Iterator[Piece]:
+        """The targets' bytes."""
+        yield from self._parts(offset, size)
 
     def flush(self) -> None:
         """Flush every target."""

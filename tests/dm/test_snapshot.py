@@ -14,6 +14,7 @@ from luksmeta import MemoryStorage, StorageError
 from luksmeta.dm.devices import Devices
 from luksmeta.dm.exception_store import ExceptionStore, StoreError, StoreFullError
 from luksmeta.dm.mapped_device import MappedDevice
+from luksmeta.dm.table import TableError
 from luksmeta.extents import Extent
 from luksmeta.secret import BytesLike
 from luksmeta.write_plan import Barrier, Write, WritePlan
@@ -197,6 +198,49 @@ def test_a_closed_snapshot_is_no_longer_kept_up() -> None:
     made.snapshot.close()
     made.origin.write_at(0, b"x")
     assert made.cow.data == bytes(len(made.cow.data))
+
+
+_COW_IS_ALONE = "a COW device is one target's alone"
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("0 8 snapshot o c P 1\n8 8 snapshot o c P 1\n", 2),
+        ("0 8 snapshot o c P 1\n8 8 snapshot c d P 1\n", 2),
+        ("0 8 snapshot c d P 1\n8 8 snapshot o c P 1\n", 2),
+        ("0 8 snapshot o c P 1\n8 8 linear c 60\n", 2),
+        ("0 8 linear c 60\n8 8 snapshot o c P 1\n", 2),
+        ("0 8 snapshot o low P 1\n8 1 linear c 49\n", 2),
+        ("0 8 snapshot o low P 1\n8 1 linear low 0\n", 2),
+        ("0 8 snapshot c low P 1\n", 1),
+    ],
+)
+def test_a_cow_device_is_one_target_s_alone(table: str, line: int) -> None:
+    """Also through another table: ``low`` is a part of ``c``."""
+
+    def devices(*, writable: bool) -> Devices:
+        disks = {name: MemoryStorage(100 * 512, writable=writable) for name in "ocd"}
+        low = "0 50 linear c 0\n"
+        return Devices({**disks, "low": lambda known: MappedDevice(low, known)})
+
+    with pytest.raises(TableError, match=f"line {line}: .*{_COW_IS_ALONE}"):
+        MappedDevice(table, devices(writable=True))
+    assert MappedDevice(table, devices(writable=False)).read_at(0, 512) == bytes(512)
+
+
+def test_a_cow_device_may_be_a_part_of_a_disk() -> None:
+    """The rest of the disk is free for others, the origin too; closed, the part is as well."""
+    disk = MemoryStorage(_ORIGIN + bytes(200 * 512))
+    low = f"0 100 linear d {_SECTORS}\n"
+    devices = Devices({"d": disk, "low": lambda known: MappedDevice(low, known)})
+    table = f"0 {_SECTORS} snapshot d low P 1\n{_SECTORS} 100 linear d {_SECTORS + 100}\n"
+    for _ in range(2):
+        with MappedDevice(table, devices) as made:
+            made.write_at(0, bytes(len(_ORIGIN)))
+            made.write_at(len(_ORIGIN), b"x" * 51200)
+            assert made.read_at(0, made.size) == bytes(len(_ORIGIN)) + b"x" * 51200
+    assert disk.data.startswith(_ORIGIN)
 
 
 def _store(*exceptions: tuple[int, int], header: tuple[int, ...] = (_MAGIC, 1, 1, 1)) -> bytes:

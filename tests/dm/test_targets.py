@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from luksmeta.dm.devices import Devices
 from luksmeta.dm.mapped_device import MappedDevice, open_table
 from luksmeta.dm.table import TableError
 from luksmeta.secret import BytesLike
+from luksmeta.storage import Target
 from tests.corpus import stream
 from tests.storages import FailingStorage, UnreadableStorage
 
@@ -75,14 +77,14 @@ def test_a_mirror_is_read_from_its_first_leg_and_written_to_all() -> None:
 
 
 def test_another_leg_stands_in_where_the_legs_are_equal() -> None:
-    bad = UnreadableStorage(_A, range(512, 1024))
-    equal = mapped("0 8 mirror core 2 1024 nosync 3 a 0 c 0 b 0", a=bad, b=_A, c=bad)
+    bad, worse = (UnreadableStorage(_A, range(512, 1024)) for _ in range(2))
+    equal = mapped("0 8 mirror core 2 1024 nosync 3 a 0 c 0 b 0", a=bad, b=_A, c=worse)
     assert equal.read_at(0, equal.size) == _A[:4096]
     unknown = mapped("0 8 mirror core 1 1024 2 a 0 b 0", a=bad, b=_A)
     with pytest.raises(StorageError, match="short read") as error:
         unknown.read_at(0, unknown.size)
     assert "nosync" in str(error.value.hint)
-    all_bad = mapped("0 8 mirror core 2 1024 nosync 2 a 0 c 0", a=bad, c=bad)
+    all_bad = mapped("0 8 mirror core 2 1024 nosync 2 a 0 c 0", a=bad, c=worse)
     with pytest.raises(StorageError, match="short read"):
         all_bad.read_at(0, all_bad.size)
 
@@ -243,6 +245,42 @@ def test_a_device_cannot_lie_upon_itself() -> None:
             "b": lambda known: MappedDevice("0 8 linear a 0", known)}  # fmt: skip
     with pytest.raises(TableError, match="device a lies upon itself: a on b"):
         MappedDevice("0 8 linear a 0", Devices(loop))
+
+
+_LOW = "0 8 linear a 4\n8 8 striped 2 2 a 60 b 20\n"
+
+
+def _stacked(*, writable: bool) -> Devices:
+    """Two disks, and a table on them."""
+    a, b = (MemoryStorage(each, writable=writable) for each in (_A, _B))
+    return Devices({"a": a, "b": b, "low": lambda known: MappedDevice(_LOW, known)})
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("0 8 mirror core 1 64 2 a 0 a 7", 1),
+        ("0 8 striped 2 4 a 0 a 0", 1),
+        ("0 8 striped 2 2 a 0 a 3", 1),
+        ("0 8 linear a 0\n8 8 linear a 7", 2),
+        ("0 8 linear low 4\n8 3 linear a 5\n11 1 linear a 11", 3),
+        ("0 2 linear low 8\n2 2 linear low 10\n4 1 linear a 61", 3),
+        ("0 8 crypt cipher_null-ecb - 0 low 8\n8 1 linear b 23", 2),
+    ],
+)
+def test_what_would_be_written_at_two_places_is_refused(table: str, line: int) -> None:
+    with pytest.raises(TableError, match=f"line {line}: .*writes already"):
+        MappedDevice(table, _stacked(writable=True))
+    assert MappedDevice(table, _stacked(writable=False)).size
+
+
+def test_two_names_of_one_file_are_one_device(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(_A)
+    (tmp_path / "link").symlink_to("a")
+    files: dict[str, Target] = {"a": tmp_path / "a", "l": tmp_path / "link"}
+    with pytest.raises(TableError, match="writes already"):
+        open_table("0 8 mirror core 1 64 2 a 0 l 0", files, writable=True)
+    open_table("0 8 mirror core 1 64 2 a 0 l 8", files, writable=True).close()
 
 
 def test_a_device_that_is_read_only_makes_the_table_so() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from luksmeta.dm.areas import Piece
 from luksmeta.dm.arguments import Arguments
 from luksmeta.dm.devices import Devices
 from luksmeta.dm.table import TableLine
@@ -108,7 +110,7 @@ class CryptLine:
 
 
 class CryptStorage(Storage):
-    """The plaintext of a run of encrypted sectors; owns the cipher, not the device."""
+    """The plaintext of a run of encrypted sectors; owns the cipher, and the part of the device."""
 
     def __init__(self, device: Storage, run: SegmentRun) -> None:
         super().__init__(f"crypt on {device.name}", writable=device.writable)
@@ -130,6 +132,10 @@ class CryptStorage(Storage):
     def _write(self, offset: int, data: BytesLike) -> None:
         self._stream.write_at(offset, data)
 
+    def below(self, offset: int, size: int) -> Iterator[Piece]:
+        """The ciphertext."""
+        yield self._device, offset, size
+
     def flush(self) -> None:
         """Flush the device."""
         self._device.flush()
@@ -137,6 +143,7 @@ class CryptStorage(Storage):
     def close(self) -> None:
         """Wipe the cipher's key; harmless when repeated."""
         self._stream.close()
+        self._device.close()
 
 
 def open_crypt(line: TableLine, devices: Devices) -> Storage:

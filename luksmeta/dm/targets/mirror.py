@@ -9,9 +9,10 @@ and only legs that are known to be equal stand in for it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from luksmeta.dm.areas import Piece
 from luksmeta.dm.arguments import Arguments
 from luksmeta.dm.devices import Devices
 from luksmeta.dm.table import TableLine
@@ -64,6 +65,16 @@ class MirrorStorage(Storage):
     def flush(self) -> None:
         """Flush every leg."""
         self._on_every_leg(Storage.flush)
+
+    def below(self, offset: int, size: int) -> Iterator[Piece]:
+        """The bytes of every leg."""
+        for leg in self._legs:
+            yield leg, offset, size
+
+    def close(self) -> None:
+        """Give back the legs; harmless when repeated."""
+        for leg in self._legs:
+            leg.close()
 
     def _on_every_leg(self, act: Callable[[Storage], None]) -> None:
         failed: list[StorageError] = []

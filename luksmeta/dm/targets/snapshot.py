@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from luksmeta.dm.areas import Piece
 from luksmeta.dm.arguments import Arguments
-from luksmeta.dm.devices import Devices, Origin, require_sectors
+from luksmeta.dm.devices import Devices, Origin
 from luksmeta.dm.exception_store import CHUNK_MAX, ExceptionStore, StoreFullError
 from luksmeta.dm.table import TableLine
 from luksmeta.errors import StorageError
@@ -24,20 +25,21 @@ _FEATURES: Final = frozenset({"discard_zeroes_cow", "discard_passdown_origin"})
 
 
 class Snapshot(Storage):
-    """The ``size`` bytes of an origin from ``start`` on as the exception store on ``cow`` has them.
+    """The ``area`` of an origin, from ``start`` on, as the exception store on ``cow`` has it.
 
     A write that does not fit raises StoreFullError and changes nothing.
     """
 
     def __init__(
-        self, origin: Origin, cow: Storage, store: ExceptionStore, start: int, size: int
+        self, origin: Origin, area: Storage, cow: Storage, store: ExceptionStore, start: int
     ) -> None:
         super().__init__(f"snapshot on {cow.name}", writable=cow.writable)
         self._origin = origin
+        self._area = area
         self._cow = cow
         self._store = store
         self._start = start
-        self._size = size
+        self._size = area.size
         self._failure: StorageError | None = None  # what is stored is good, what we hold is not
         origin.keepers.append(self)
 
@@ -147,35 +149,45 @@ class Snapshot(Storage):
         """Be no longer kept up by the origin; the devices stay open. Harmless when repeated."""
         if self in self._origin.keepers:
             self._origin.keepers.remove(self)
+        self._area.close()
+        self._cow.close()
 
 
 class SnapshotOrigin(Storage):
-    """``size`` bytes of an origin from ``start`` on: a write to it reaches its snapshots first."""
+    """The ``area`` of an origin from ``start`` on: a write to it reaches its snapshots first."""
 
-    def __init__(self, origin: Origin, start: int, size: int) -> None:
+    def __init__(self, origin: Origin, area: Storage, start: int) -> None:
         super().__init__(f"origin {origin.storage.name}", writable=origin.storage.writable)
         self._origin = origin
+        self._area = area
         self._start = start
-        self._size = size
 
     @property
     def size(self) -> int:
         """As the table says."""
-        return self._size
+        return self._area.size
+
+    def below(self, offset: int, size: int) -> Iterator[Piece]:
+        """The origin's bytes."""
+        yield self._area, offset, size
 
     def _read(self, offset: int, size: int) -> bytes:
-        return self._origin.storage.read_at(self._start + offset, size)
+        return self._area.read_at(offset, size)
 
     def _write(self, offset: int, data: BytesLike) -> None:
         at = self._start + offset
         with self._origin.lock:
             for keeper in self._origin.keepers:
                 keeper.keep(at, len(data))
-            self._origin.storage.write_at(at, data)
+            self._area.write_at(offset, data)
 
     def flush(self) -> None:
         """Flush the origin."""
-        self._origin.storage.flush()
+        self._area.flush()
+
+    def close(self) -> None:
+        """Give back the area; harmless when repeated."""
+        self._area.close()
 
 
 def open_snapshot(line: TableLine, devices: Devices) -> Storage:
@@ -190,18 +202,19 @@ def open_snapshot(line: TableLine, devices: Devices) -> Storage:
         if feature not in _FEATURES:
             raise line.error(f"feature {feature[:40]!r}, known are {', '.join(sorted(_FEATURES))}")
     arguments.end()
-    origin, cow = devices.origin(origin_name), devices.open(cow_name)
-    require_sectors(line, origin_name, origin.storage, line.end)
-    if cow is origin.storage:
+    origin = devices.origin(origin_name)
+    if devices.open(cow_name) is origin.storage:
         raise line.error(f"origin and COW device are both {cow_name}")
+    area = devices.part(line, origin_name, line.start, line.length)
+    cow = devices.own(line, cow_name)
     store = ExceptionStore(cow, chunk)
-    start, size = line.start * SECTOR_SIZE, line.length * SECTOR_SIZE
+    start = line.start * SECTOR_SIZE
     if start % store.chunk_size:  # the kernel takes it, and mixes up what crosses a chunk's border
         raise line.error(
             f"starts at sector {line.start}, no multiple of {store.chunk_size // SECTOR_SIZE}, "
             "the chunk size"
         )
-    return Snapshot(origin, cow, store, start, size)
+    return Snapshot(origin, area, cow, store, start)
 
 
 def open_snapshot_origin(line: TableLine, devices: Devices) -> Storage:
@@ -210,5 +223,5 @@ def open_snapshot_origin(line: TableLine, devices: Devices) -> Storage:
     name = arguments.word("the origin")
     arguments.end()
     origin = devices.origin(name)
-    require_sectors(line, name, origin.storage, line.end)
-    return SnapshotOrigin(origin, line.start * SECTOR_SIZE, line.length * SECTOR_SIZE)
+    area = devices.part(line, name, line.start, line.length)
+    return SnapshotOrigin(origin, area, line.start * SECTOR_SIZE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from luksmeta.dm.areas import Piece
 from luksmeta.dm.arguments import Arguments
 from luksmeta.dm.devices import Devices
 from luksmeta.dm.table import TableLine
@@ -51,10 +52,28 @@ class StripedStorage(Storage):
             stripe.write_at(at, view[:length])
             view = view[length:]
 
+    def below(self, offset: int, size: int) -> Iterator[Piece]:
+        """The bytes of each stripe, which follow one another there.
+
+        They start in the first row of chunks and end in the last.
+        """
+        row = min(size, self._chunk_size * len(self._stripes))
+        places: dict[int, tuple[Storage, int, int]] = {}
+        for start in (offset, offset + size - row):
+            for stripe, at, length in self._parts(start, row):
+                _, first, end = places.get(id(stripe), (stripe, at, at + length))
+                places[id(stripe)] = stripe, min(first, at), max(end, at + length)
+        yield from ((stripe, first, end - first) for stripe, first, end in places.values())
+
     def flush(self) -> None:
         """Flush every stripe."""
         for stripe in self._stripes:
             stripe.flush()
+
+    def close(self) -> None:
+        """Give back the stripes; harmless when repeated."""
+        for stripe in self._stripes:
+            stripe.close()
 
 
 def open_striped(line: TableLine, devices: Devices) -> Storage:
