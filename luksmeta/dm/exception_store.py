@@ -14,6 +14,7 @@ from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.secret import BytesLike
+from luksmeta.signatures import find_signatures, first_data
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write, WritePlan
 
@@ -35,10 +36,11 @@ class StoreFullError(StoreError):
 
 
 class ExceptionStore:
-    """The store on a COW device; a new one where the header is zeroes, written when first needed.
+    """The store on a COW device; a new one where nothing is there yet, written when first needed.
 
     ``chunk_size`` is in bytes: the header's, else ``sectors`` of the table, 0 for the default.
-    Raises StoreError for what is no store, and for exceptions that lead nowhere.
+    Raises StoreError for what is no store, and for exceptions that lead nowhere. Zeroes where the
+    magic should be are not enough for a new one: an ext4 file system has them too.
     """
 
     def __init__(self, storage: Storage, sectors: int = 0) -> None:
@@ -48,8 +50,11 @@ class ExceptionStore:
         self.is_valid = self.is_new or bool(valid)
         if not self.is_new:
             self._check_header(magic, version)
-            sectors = stored
-        self.chunk_size = self._checked_chunk_size(sectors or CHUNK_DEFAULT)
+        self.chunk_size = self._checked_chunk_size(
+            (sectors or CHUNK_DEFAULT) if self.is_new else stored
+        )
+        if self.is_new:
+            self._require_nothing()
         self.exceptions: dict[int, int] = {}  # the origin's chunk -> ours
         self._area = 0  # the last one
         self._last: list[tuple[int, int]] = []  # its exceptions
@@ -76,6 +81,19 @@ class ExceptionStore:
             raise self._error(f"magic {magic:#010x}, an exception store has {MAGIC:#010x}")
         if version != VERSION:
             raise self._error(f"exception store of version {version}, {VERSION} is known")
+
+    def _require_nothing(self) -> None:
+        """Raise StoreError where a new store would destroy something."""
+        end = 2 * self.chunk_size
+        if signatures := find_signatures(self._storage):
+            found = ", ".join(map(str, signatures))
+        elif (offset := first_data(self._storage, end)) is not None:
+            found = f"data at {offset:#x}"
+        else:
+            return
+        raise self._error(f"is no exception store: {found}").advise(
+            f"is it the COW device? for a new store its first {end} bytes have to be zeroes"
+        )
 
     def _checked_chunk_size(self, sectors: int) -> int:
         if not 1 <= sectors <= CHUNK_MAX or sectors & (sectors - 1):
@@ -105,8 +123,9 @@ class ExceptionStore:
 
     def _read_areas(self) -> None:
         """Every exception, up to the first that is zeroes."""
+        taken: set[int] = set()
         while True:
-            self._last = list(self._read_area(self._area))
+            self._last = list(self._read_area(self._area, taken))
             self.exceptions.update(self._last)
             if len(self._last) < self._per_area:
                 break
@@ -114,7 +133,8 @@ class ExceptionStore:
         self._free = max(self.exceptions.values(), default=1) + 1
         self._skip_metadata()
 
-    def _read_area(self, area: int) -> Iterator[tuple[int, int]]:
+    def _read_area(self, area: int, taken: set[int]) -> Iterator[tuple[int, int]]:
+        """The exceptions of an area; ``taken`` are the chunks of all so far."""
         chunk = self._area_chunk(area)
         if chunk >= self._chunks:
             raise self._error(f"metadata area {area} is chunk {chunk}, there are {self._chunks}")
@@ -123,16 +143,15 @@ class ExceptionStore:
         for number, (old, new) in enumerate(_EXCEPTION.iter_unpack(content)):
             if not new:
                 return
+            what = f"metadata area {area}, exception {number}"
             if new >= self._chunks or self._is_metadata(new):
-                raise self._error(
-                    f"metadata area {area}, exception {number}: chunk {new} of {self._chunks} "
-                    "holds no data"
-                )
+                raise self._error(f"{what}: chunk {new} of {self._chunks} holds no data")
             if old in seen or old in self.exceptions:
-                raise self._error(
-                    f"metadata area {area}, exception {number}: chunk {old} of the origin again"
-                )
+                raise self._error(f"{what}: chunk {old} of the origin again")
+            if new in taken:
+                raise self._error(f"{what}: chunk {new} is another exception's already")
             seen.add(old)
+            taken.add(new)
             yield old, new
 
     # --- changes, as values ---

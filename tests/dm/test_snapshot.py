@@ -122,7 +122,7 @@ def _moments(steps: list[Write | Barrier]) -> Iterator[list[Write]]:
 def test_a_crash_leaves_each_chunk_as_it_was_or_as_it_was_to_be(known: int) -> None:
     """Also where an area of 32 exceptions gets full, and where stale bytes lie behind it."""
     cow = Recorder(200 * 512)
-    cow.data[512:] = stream("snapshot/stale", 199 * 512)
+    cow.data[1024:] = stream("snapshot/stale", 198 * 512)
     made = Pair(MemoryStorage(_ORIGIN), cow)
     for sector in range(known):
         made.snapshot.write_at(sector * 512, bytes(512))
@@ -260,7 +260,14 @@ def _store(*exceptions: tuple[int, int], header: tuple[int, ...] = (_MAGIC, 1, 1
         (_store((0, 1 << 63)), "exception 0: chunk 9223372036854775808 of 40 holds no data"),
         (_store((0, 1)), "exception 0: chunk 1 of 40 holds no data"),
         (_store((0, 34)), "exception 0: chunk 34 of 40 holds no data"),
+        (_store(header=(_MAGIC, 1, 1, 0)), "chunks of 0 sectors"),
         (_store((7, 2), (7, 3)), "area 0, exception 1: chunk 7 of the origin again"),
+        (_store((7, 2), (8, 2)), "area 0, exception 1: chunk 2 is another exception's already"),
+        (
+            _store(*((n, n + 2) for n in range(32)))[: 34 * 512]
+            + struct.pack("<QQ", 99, 5).ljust(6 * 512, b"\0"),
+            "area 1, exception 0: chunk 5 is another exception's already",
+        ),
         (
             _store(*((n, n + 2) for n in range(32)))[: 34 * 512],
             "metadata area 1 is chunk 34, there are 34",
@@ -272,6 +279,31 @@ def test_a_store_that_makes_no_sense_is_refused(content: bytes, message: str) ->
         ExceptionStore(MemoryStorage(content), 1)
     assert message in str(refusal.value)
     assert refusal.value.exit_status == 4
+
+
+def _disk(at: int, content: bytes) -> bytes:
+    return (bytes(at) + content).ljust(200 * 512, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("disk", "found"),
+    [
+        (_disk(1024 + 56, bytes.fromhex("53ef")), "ext2/3/4 file system at 0x438"),
+        (_disk(4096, b"EFI PART"), "GPT partition table at 0x1000"),
+        (_disk(510, b"\x55\xaa"), "boot sector or MBR partition table at 0x1fe"),
+        (_disk(7, b"x"), "data at 0x7"),
+        (_disk(1023, b"x"), "data at 0x3ff"),
+    ],
+)
+def test_a_disk_with_something_on_it_is_no_new_store(disk: bytes, found: str) -> None:
+    cow = MemoryStorage(disk)
+    with pytest.raises(StoreError) as refusal:
+        Pair(MemoryStorage(_ORIGIN), cow)
+    assert f"is no exception store: {found}" in str(refusal.value)
+    assert "its first 1024 bytes" in str(refusal.value.hint)
+    assert refusal.value.exit_status == 4
+    assert cow.data == disk
+    assert Pair(MemoryStorage(_ORIGIN), MemoryStorage(_disk(1024, b"x"))).shown() == _ORIGIN
 
 
 def test_the_chunk_size_of_the_header_counts() -> None:
