@@ -6,10 +6,15 @@ from luksmeta.dm.table import SECTORS_MAX, TableError, TableLine
 
 
 class Arguments:
-    """The words of a line that are still to be taken; TableError where one is missing or wrong."""
+    """The words of a line that are still to be taken; TableError where one is missing or wrong.
 
-    def __init__(self, line: TableLine) -> None:
+    ``has_key`` says that a word, and where the line is wrong any word, may be a key: then errors
+    say which argument is wrong, and not what it is.
+    """
+
+    def __init__(self, line: TableLine, *, has_key: bool = False) -> None:
         self._line = line
+        self._has_key = has_key
         self._left = list(reversed(line.arguments))
 
     def word(self, what: str) -> str:
@@ -22,11 +27,17 @@ class Arguments:
         """The next word as a decimal number."""
         text = self.word(what)
         if not (text.isascii() and text.isdecimal() and len(text) <= 20):
-            raise self.error(f"{what} {text[:40]!r} is no number")
+            raise self.error(f"{self.shown(what, repr(text[:40]))} is no number")
         number = int(text)
         if not least <= number <= most:
-            raise self.error(f"{what} {number}, possible are {least} to {most}")
+            raise self.error(f"{self.shown(what, text)} is not within {least} to {most}")
         return number
+
+    def shown(self, what: str, text: str) -> str:
+        """What the word that was taken last is called in an error."""
+        if self._has_key:
+            return f"argument {len(self._line.arguments) - len(self._left)}, {what},"
+        return f"{what} {text}"
 
     def group(self, what: str, most: int) -> list[str]:
         """The words behind their count; none where the line ends."""
@@ -38,7 +49,8 @@ class Arguments:
     def end(self) -> None:
         """Refuse what nobody has taken."""
         if self._left:
-            raise self.error(f"{len(self._left)} arguments too many, from {self._left[-1][:40]!r}")
+            first = "" if self._has_key else f", from {self._left[-1][:40]!r}"
+            raise self.error(f"{len(self._left)} arguments too many{first}")
 
     def error(self, text: str) -> TableError:
         """An error about the line."""

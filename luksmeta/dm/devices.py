@@ -89,6 +89,12 @@ class Devices(Closing):
             self._being_opened.pop()
         return self._opened[name]
 
+    def require(self, line: TableLine, name: str, what: str) -> None:
+        """Raise TableError, which does not say the name, where it is not known."""
+        if name not in self._openers:
+            known = ", ".join(sorted(self._openers)) or "none"
+            raise line.error(f"{what}, is not given, known: {known}")
+
     def open_all(self) -> None:
         """Open every device: snapshots are kept up by their origin only once they are known."""
         for name in self._openers:

@@ -180,19 +180,28 @@ _REFUSED = [
     ("0 8 mirror core 1 64 2 a 0 b 0 1 what", "feature 'what'"),
     ("0 8 mirror core 1 64 2 a 0 b 0 1", "one of 1 features is missing"),
     (f"{_CRYPT} 0 a", "the offset is missing"),
-    (f"{_CRYPT} 0 a 0 1 integrity:28:aead", "integrity:28:aead: data with integrity tags"),
-    (f"{_CRYPT} 0 a 0 1 what", "optional parameter 'what' is not known"),
-    (f"{_CRYPT} 0 a 0 1 sector_size:513", "sector size 513, possible are 512, 1024"),
-    (f"{_CRYPT} 3 a 0 1 sector_size:4096", "IV offset 3 is no multiple of 8"),
-    (f"{_CRYPT} 0 a 3 1 sector_size:4096", "offset 3 is no multiple of 8"),
+    (
+        f"{_CRYPT} 0 a 0 1 integrity:28:aead",
+        "argument 7, an optional parameter: data with integrity tags",
+    ),
+    (f"{_CRYPT} 0 a 0 1 what", "argument 7, an optional parameter, is not known"),
+    (f"{_CRYPT} 0 a 0 1 sector_size:513", "a sector size that is none of 512, 1024"),
+    (f"{_CRYPT} 3 a 0 1 sector_size:4096", "argument 3, the IV offset, is no multiple of 8"),
+    (f"{_CRYPT} 0 a 3 1 sector_size:4096", "argument 5, the offset, is no multiple of 8"),
     ("0 63 crypt aes-xts-plain64 00 0 a 0 1 sector_size:1024", "length 63 is no multiple of 2"),
-    ("0 8 crypt aes-xts-plain64 0 0 a 0", "the key is no hex"),
-    ("0 8 crypt aes-xts-plain64 zz 0 a 0", "the key is no hex"),
-    ("0 8 crypt aes-xts-plain64 00 0 a 0", "line 1: crypt: cipher aes-xts-plain64: key has 1"),
-    ("0 8 crypt nonsense-xts-plain64 00 0 a 0", "line 1: crypt: cipher nonsense"),
+    ("0 8 crypt aes-xts-plain64 0 0 a 0", "argument 2, the key, is no hex"),
+    ("0 8 crypt aes-xts-plain64 zz 0 a 0", "argument 2, the key, is no hex"),
+    (
+        "0 8 crypt aes-xts-plain64 00 0 a 0",
+        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 bytes",
+    ),
+    (
+        "0 8 crypt nonsense-xts-plain64 00 0 a 0",
+        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 bytes",
+    ),
     (
         "0 8 crypt aes-xts-plain64 :64:logon:cryptsetup:u-d0 0 a 0",
-        "the key (64 bytes, logon) is in a kernel's keyring",
+        "argument 2: the key is in a kernel's keyring",
     ),
     ("0 8 snapshot a b N 8", "exception store 'N'; only P and PO last"),
     ("0 8 snapshot a b P 8 1 what", "feature 'what'"),
@@ -212,6 +221,36 @@ def test_what_the_kernel_would_not_take_is_refused(table: str, message: str) -> 
         mapped(table, a=_A, b=bytes(len(_B)), tiny=bytes(4096))
     assert message in str(refusal.value)
     assert _KEY.hex() not in str(refusal.value)
+
+
+_SECRET = "5ec2e7" * 10 + "5ec2"
+_LINES_WITH_A_KEY = [
+    f"aes-xts plain64 {_SECRET} 0 a 0",
+    f"aes-xts plain64 {'1' * 20} 0 a 0",
+    f"{_SECRET} aes-xts-plain64 0 a 0",
+    f"{_SECRET} {_SECRET} 0 a 0",
+    f"aes-xts-plain64 x{_SECRET} 0 a 0",
+    f"aes-xts-plain64 :64:{_SECRET}:x 0 a 0",
+    f"aes-xts-plain64 {_SECRET} {_SECRET} a 0",
+    f"aes-xts-plain64 {_SECRET} 0 {_SECRET} 0",
+    f"aes-xts-plain64 {_SECRET} 0 a {_SECRET}",
+    f"aes-xts-plain64 {_SECRET} 0 a 0 {_SECRET}",
+    f"aes-xts-plain64 {_SECRET} 0 a 0 1 {_SECRET}",
+    f"aes-xts-plain64 {_SECRET} 0 a 0 1 integrity{_SECRET}",
+    f"aes-xts-plain64 {_SECRET} 0 a 0 0 {_SECRET}",
+    f"aes-xts-{_SECRET} {_SECRET} 0 a 0",
+    f"aes-cbc-essiv:{_SECRET} {_SECRET} 0 a 0",
+]
+
+
+@pytest.mark.parametrize("arguments", _LINES_WITH_A_KEY)
+def test_no_word_of_a_crypt_line_is_in_an_error(arguments: str) -> None:
+    with pytest.raises(TableError) as refusal:
+        mapped(f"0 100 crypt {arguments}", a=_A)
+    for shown in (str(refusal.value), repr(refusal.value.__cause__), str(refusal.value.hint)):
+        assert "5ec2" not in shown
+        assert "1111" not in shown
+    assert "argument" in str(refusal.value)
 
 
 _VOCABULARY = st.sampled_from(

@@ -33,7 +33,7 @@ FLAGS: Final[tuple[str, ...]] = (  # how requests are queued, which changes no b
 _OPTIONS_MAX: Final = 16  # a bound of ours
 _KEY_DIGITS_MAX: Final = 2 * 2304  # a bound of ours: serpent:64-cbc-lmk has 65 keys of 32 bytes
 _IV_OFFSET_MAX: Final = (1 << 63) - 1  # a bound of ours: sectors behind it are counted in 64 bits
-_KEYRING: Final = re.compile(r":(?P<size>[0-9]+):(?P<type>[^:]*):.+")
+_KEYRING: Final = re.compile(r":[0-9]+:[^:]*:.+")
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
 _SECTOR_SIZE: Final = re.compile(r"sector_size:([0-9]{1,5})")
 
@@ -73,7 +73,7 @@ class CryptLine:
     @classmethod
     def parse(cls, line: TableLine) -> CryptLine:
         """The arguments of a line; TableError for what the kernel refuses, or what is unknown."""
-        arguments = Arguments(line)
+        arguments = Arguments(line, has_key=True)
         found = cls(
             cipher=arguments.word("the cipher"),
             key=arguments.word("the key"),
@@ -89,14 +89,12 @@ class CryptLine:
     def _check(self, line: TableLine) -> None:
         unit = self.options.sector_size // SECTOR_SIZE
         for what, sectors in (
-            ("IV offset", self.iv_offset),
-            ("offset", self.start),
-            ("length", line.length),
+            ("argument 3, the IV offset,", self.iv_offset),
+            ("argument 5, the offset,", self.start),
+            (f"length {line.length}", line.length),
         ):
             if sectors % unit:
-                raise line.error(
-                    f"{what} {sectors} is no multiple of {unit}, the sectors in a unit"
-                )
+                raise line.error(f"{what} is no multiple of {unit}, the sectors in a unit")
 
     def line(self, start: int, length: int) -> TableLine:
         """The line that says this, for ``length`` sectors from ``start`` on."""
@@ -149,6 +147,7 @@ class CryptStorage(Storage):
 def open_crypt(line: TableLine, devices: Devices) -> Storage:
     """The plaintext; TableError also for a cipher that is not available here."""
     crypt = CryptLine.parse(line)
+    devices.require(line, crypt.device, "argument 4, the device")
     device = devices.part(line, crypt.device, crypt.start, line.length)
     options = crypt.options
     try:
@@ -157,39 +156,45 @@ def open_crypt(line: TableLine, devices: Devices) -> Storage:
                 crypt.cipher, key, options.sector_size, large_iv=options.iv_large_sectors
             )
     except AlgorithmError as error:
-        raise line.error(str(error)) from error
+        device.close()
+        raise line.error(
+            f"argument 1: this {error.kind} is not available here with a key of "
+            f"{len(crypt.key) // 2} bytes"
+        ) from None  # its text has words of the line
     run = SegmentRun(0, device.size, 0, options.sector_size, crypt.iv_offset, cipher)
     return CryptStorage(device, run)
 
 
 def read_key(line: TableLine, word: str) -> SecretBytes:
     """The key that a line has in hex; TableError for one that is in a kernel's keyring."""
-    if keyring := _KEYRING.fullmatch(word):
+    if _KEYRING.fullmatch(word):
         raise line.error(
-            f"the key ({keyring['size'][:9]} bytes, {keyring['type'][:20]}) is in a kernel's "
-            "keyring, which nobody can read; here a table needs its key in hex"
+            "argument 2: the key is in a kernel's keyring, which nobody can read; here a table "
+            "needs its key in hex"
         )
     if word == NO_KEY:
         return SecretBytes(0)
     if len(word) > _KEY_DIGITS_MAX or not _HEX.fullmatch(word):
-        raise line.error(f"the key is no hex of up to {_KEY_DIGITS_MAX} digits")
+        raise line.error(f"argument 2, the key, is no hex of up to {_KEY_DIGITS_MAX} digits")
     return SecretBytes(bytes.fromhex(word))
 
 
 def _options(arguments: Arguments) -> CryptOptions:
+    """The optional parameters, which start with argument 7."""
     flags, sector_size, is_large = [], SECTOR_SIZE, False
-    for word in arguments.group("optional parameters", _OPTIONS_MAX):
+    for number, word in enumerate(arguments.group("optional parameters", _OPTIONS_MAX), start=7):
+        what = f"argument {number}, an optional parameter"
         if match := _SECTOR_SIZE.fullmatch(word):
             sector_size = int(match[1])
             if sector_size not in engine.SECTOR_SIZES:
                 sizes = ", ".join(map(str, engine.SECTOR_SIZES))
-                raise arguments.error(f"sector size {sector_size}, possible are {sizes}")
+                raise arguments.error(f"{what}: a sector size that is none of {sizes}")
         elif word == LARGE_IV:
             is_large = True
         elif word in FLAGS:
             flags.append(word)
         elif word.startswith("integrity"):
-            raise arguments.error(f"{word[:40]}: data with integrity tags cannot be read here")
+            raise arguments.error(f"{what}: data with integrity tags cannot be read here")
         else:
-            raise arguments.error(f"optional parameter {word[:40]!r} is not known")
+            raise arguments.error(f"{what}, is not known")
     return CryptOptions(tuple(flags), sector_size, is_large)
