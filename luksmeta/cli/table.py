@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from luksmeta.cli import output
@@ -16,6 +18,7 @@ from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import VolumeOptions, json_option, policy_option, volume_options
 from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.cli.unlocking import open_for
+from luksmeta.disks.parts import split_name
 from luksmeta.dm import crypt_table, kernel
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import TableLine, print_table
@@ -32,7 +35,7 @@ from luksmeta.unlocked_volume import refuse_data_over_header
 @click.option("--show-keys", is_flag=True, help="The keys in hex: whoever has them has the data.")
 @click.option("--keyring", is_flag=True, help="LUKS2: keys by their names in the kernel's keyring.")
 @click.option(
-    "--device", metavar="NAME", help="What to call IMAGE; default: MAJOR:MINOR, a file's path."
+    "--device", metavar="NAME", help="What to call the disk; default: MAJOR:MINOR, a file's path."
 )
 @crypt_flags
 @json_option
@@ -53,23 +56,30 @@ def table_command(
     """Print the device-mapper table of the volume, a line for each segment.
 
     The keys are zeroes; with a LUKS volume nothing is asked then. dmsetup create, and read --table,
-    take it with --show-keys.
+    take it with --show-keys. The kernel takes no file: make a loop device of it, and name that with
+    --device. For a part of a disk, the disk is named and the offsets are the disk's.
     """
     if keyring and show_keys:
         raise click.UsageError("--keyring and --show-keys exclude each other")
-    if device is None:
+    disk = split_name(volume.image)[0]
+    name = device
+    if name is None:
         with output.errors_of(volume.image):
-            device = kernel.device_numbers(volume.image)
+            name = kernel.device_numbers(disk)
     if layout.type == LUKS and not (show_keys or seal.demand or key.names_any):
-        _say(_locked(volume, policy, flags, device), keyring=keyring, as_json=as_json)
-        return
-    with open_data(volume, key, layout, offset, seal, policy=policy) as data:
-        found = mappable(data, layout, device, flags)
-        if show_keys and not as_json:
-            with crypt_table.with_keys(found.table, found.keys) as text:
-                output.say(bytes(text.view()).decode().rstrip("\n"))
-        else:
-            _say(found, keyring=keyring, as_json=as_json, show_keys=show_keys)
+        _say(_locked(volume, policy, flags, name), keyring=keyring, as_json=as_json)
+    else:
+        with open_data(volume, key, layout, offset, seal, policy=policy) as data:
+            found = mappable(data, layout, name, flags)
+            if show_keys and not as_json:
+                with crypt_table.with_keys(found.table, found.keys) as text:
+                    output.say(bytes(text.view()).decode().rstrip("\n"))
+            else:
+                _say(found, keyring=keyring, as_json=as_json, show_keys=show_keys)
+    if device is None and Path(disk).is_file():
+        output.warning(
+            f"{disk}: the kernel takes block devices only: a loop device of it, --device /dev/loopN"
+        )
 
 
 def _locked(volume: VolumeOptions, policy: str | None, flags: CryptFlags, device: str) -> Mappable:

@@ -18,6 +18,7 @@ from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import Command, FileName, TextType, VolumeOptions, grouped, volume_options
 from luksmeta.cli.seal_options import SealOptions
 from luksmeta.data_lock import data_in_use
+from luksmeta.disks.parts import open_part, split_name
 from luksmeta.dm.devices import Devices, Opener
 from luksmeta.dm.mapped_device import MappedDevice, TableVolume
 from luksmeta.dm.table import TEXT_MAX
@@ -64,7 +65,10 @@ class TableOptions:
     @property
     def devices(self) -> dict[str, str | None]:
         """The devices' files, each with what to call it."""
-        return {f"device {name}": file.removeprefix(_MARK) for name, file in self.files.items()}
+        return {
+            f"device {name}": split_name(file.removeprefix(_MARK))[0]
+            for name, file in self.files.items()
+        }
 
 
 def volume_or_table_options(command: Command) -> Command:
@@ -81,7 +85,7 @@ def volume_or_table_options(command: Command) -> Command:
             type=Device(),
             multiple=True,
             metavar="NAME=FILE",
-            help="The file of a device in the table; @FILE: another table.",
+            help="The file of a device in the table, or a part of one; @FILE: another table.",
         ),
     ]
     collected = volume_options(grouped(command, "table", TableOptions, options), is_required=False)
@@ -135,16 +139,23 @@ def open_any(
 
 
 def _devices(files: dict[str, str], in_use: ExitStack, *, writable: bool, dry_run: bool) -> Devices:
-    """Each name with its file; names of one file share it, so that snapshots find their origin."""
+    """Each name with its file; names of one file or part share it: snapshots find their origin."""
     opened: dict[str, Storage] = {}
     writes = writable and not dry_run
 
-    def open_file(path: str) -> Storage:
+    def open_disk(path: str) -> Storage:
         real = os.path.realpath(path)
         if real not in opened:
             file = FileStorage(path, writable=writes)
             opened[real] = OverlayStorage(file) if dry_run and writable else file
             in_use.enter_context(data_in_use(file, writable=writes))
+        return opened[real]
+
+    def open_file(name: str) -> Storage:
+        path, part = split_name(name)
+        real = f"{os.path.realpath(path)}#{part}"
+        if real not in opened:
+            opened[real] = open_part(name, open_disk)
         return opened[real]
 
     return Devices({name: _opener(file, open_file) for name, file in files.items()})

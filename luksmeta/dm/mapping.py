@@ -11,6 +11,7 @@ from luksmeta import requirements
 from luksmeta.dm import crypt_table, kernel
 from luksmeta.dm.crypt_table import KeyedLine
 from luksmeta.dm.kernel_keys import with_keyring
+from luksmeta.dm.relocation import on_disk
 from luksmeta.dm.table import TableLine, print_table
 from luksmeta.dm.targets.crypt import NO_KEY
 from luksmeta.errors import AlgorithmError, RequirementError
@@ -28,7 +29,7 @@ _KINDS: Final = ("LUKS1", "LUKS2", "PLAIN", "LOOPAES", "TCRYPT", "BITLK", "FVAUL
 
 @dataclass(frozen=True, slots=True)
 class Mappable:
-    """An open volume, and how the kernel is to map it.
+    """An open volume, and how the kernel is to map it; in a part of a disk, the disk's offsets.
 
     ``kind`` is LUKS1, LUKS2, PLAIN or LOOPAES; ``uuid`` that of the header, empty without one;
     ``keys`` are by the digests that the table names, and stay the volume's.
@@ -45,7 +46,7 @@ class Mappable:
         cls, metadata: Metadata, storage: Storage, device: str, flags: Collection[str] = ()
     ) -> Self:
         """A LUKS volume that is locked; raises what :func:`crypt_table.luks_table` does."""
-        table = crypt_table.luks_table(metadata, storage, device, flags)
+        table = on_disk(crypt_table.luks_table(metadata, storage, device, flags), storage)
         kind, is_reencrypting = f"LUKS{metadata.version}", requirements.is_reencrypting(metadata)
         return cls(kind, metadata.uuid, table, {}, is_reencrypting)
 
@@ -65,7 +66,7 @@ class Mappable:
         cls, volume: HeaderlessVolume, kind: str, device: str, flags: Collection[str] = ()
     ) -> Self:
         """A volume without a header: ``kind`` is PLAIN or LOOPAES."""
-        table = crypt_table.headerless_table(volume, device, flags)
+        table = on_disk(crypt_table.headerless_table(volume, device, flags), volume.data_storage)
         return cls(kind, "", table, {0: volume.volume_key})
 
 

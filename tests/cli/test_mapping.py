@@ -74,6 +74,25 @@ def test_luks1_and_plain_have_their_own_uuids(fake: FakeKernel, tmp_path: Path) 
     )
 
 
+@pytest.mark.parametrize("is_dry", [False, True])
+def test_a_part_of_a_disk_is_mapped_by_the_disk_s_offsets(
+    is_dry: bool, fake: FakeKernel, tmp_path: Path
+) -> None:
+    image, key = builders.file(tmp_path / "v", "luks2", FIRST), key_file(tmp_path)
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(4096) + image.read_bytes())
+    line = ("map", f"{disk}#offset=4096", "n", "-d", key, "--disable-keyring")
+    start = builders.data_offset("luks2") // 512 + 8
+    if is_dry:
+        shown = done(luksmeta(*line, "--dry-run")).out
+        assert f" 0 {disk} {start}\n" in shown
+        assert not fake.calls
+    else:
+        done(luksmeta(*line))
+        assert fake.table == f"0 128 crypt aes-xts-plain64 {VOLUME_KEY.hex()} 0 /dev/null {start}\n"
+        assert f"losetup --find --show -- {disk}" in fake.calls
+
+
 def test_a_file_has_no_loop_device_when_nothing_was_mapped(
     fake: FakeKernel, tmp_path: Path
 ) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from luksmeta import open_loopaes
+import luksmeta as luksmeta_api
+from luksmeta import MemoryStorage, open_loopaes
+from luksmeta.disks.part_storage import PartStorage
+from luksmeta.dm.mapping import Mappable
+from luksmeta.dm.table import print_table
+from luksmeta.extents import Extent
+from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import DATA_SIZE, FIRST, SECOND, VOLUME_KEY
-from tests.cli.runner import done, key_file, luksmeta, piped, refused
+from tests.cli.runner import Answer, done, key_file, luksmeta, piped, refused
 from tests.cli.volumes import detach
 from tests.corpus import stream
+from tests.loop import loop_device
 
 _A, _B = stream("cli/table/a", 20 << 10), stream("cli/table/b", 20 << 10)
 _TABLE = "0 10 linear 7:0 2\n10 6 linear /dev/b 0\n16 4 zero\n"
@@ -32,22 +40,31 @@ def _expected() -> bytes:
     return _A[1024:6144] + _B[:3072] + bytes(2048)
 
 
+def _told(answer: Answer) -> Answer:
+    """The same answer; fails where the command did not warn of a file as a device."""
+    assert answer.status == 0, answer.err
+    text = "the kernel takes block devices only: a loop device of it, --device /dev/loopN"
+    assert answer.err.startswith("luksmeta: warning: ")
+    assert answer.err.endswith(f": {text}\n")
+    return answer
+
+
 def test_keys_are_zeroes_unless_they_are_asked_for(tmp_path: Path) -> None:
     image = builders.file(tmp_path / "v", "luks2", FIRST)
     offset = builders.data_offset("luks2") // 512
     line = f"0 128 crypt aes-xts-plain64 {{}} 0 {image} {offset}\n"
     zeroes = "00" * len(VOLUME_KEY)
-    assert done(luksmeta("table", image)).out == line.format(zeroes)
+    assert _told(luksmeta("table", image)).out == line.format(zeroes)
     key = key_file(tmp_path)
-    assert done(luksmeta("table", image, "-d", key)).out == line.format(zeroes)
-    shown = done(luksmeta("table", image, "-d", key, "--show-keys"))
+    assert _told(luksmeta("table", image, "-d", key)).out == line.format(zeroes)
+    shown = _told(luksmeta("table", image, "-d", key, "--show-keys"))
     assert shown.out == line.format(VOLUME_KEY.hex())
-    document = done(luksmeta("table", image, "-d", key, "--show-keys", "--json")).json
+    document = _told(luksmeta("table", image, "-d", key, "--show-keys", "--json")).json
     assert document["table"][0]["arguments"][1] == VOLUME_KEY.hex()
     assert document["table"][0]["line"] == shown.out.rstrip("\n")
     uuid = "c0ffee00-0000-4000-8000-000000000001"
     named = line.format(f":32:logon:cryptsetup:{uuid}-d0")
-    assert done(luksmeta("table", image, "--keyring")).out == named
+    assert _told(luksmeta("table", image, "--keyring")).out == named
 
 
 def test_options_and_persistent_flags_are_in_the_line(tmp_path: Path) -> None:
@@ -67,7 +84,7 @@ def test_a_plain_volume_has_a_table(tmp_path: Path) -> None:
     disk.write_bytes(bytes(64 << 10))
     options = ("--type", "plain", "-c", "aes-xts-plain64", "-s", "256", "-d", key, "-q")
     place = ("--offset", "8", "--skip", "16", "--size", "64", "--sector-size", "4096")
-    answer = done(luksmeta("table", disk, *options, *place, "--iv-large-sectors", "--show-keys"))
+    answer = _told(luksmeta("table", disk, *options, *place, "--iv-large-sectors", "--show-keys"))
     assert answer.out == (
         f"0 64 crypt aes-xts-plain64 {bytes(range(32)).hex()} 16 {disk} 8"
         " 2 sector_size:4096 iv_large_sectors\n"
@@ -78,13 +95,13 @@ def test_a_loop_aes_volume_has_a_table_with_all_its_keys(tmp_path: Path) -> None
     disk, keys = tmp_path / "d", key_file(tmp_path, b"".join(b"%020d\n" % n for n in range(65)))
     disk.write_bytes(bytes(64 << 10))
     line = ("table", disk, "--type", "loopaes", "-d", keys, "-s", "128", "--offset", "8")
-    zeroes = done(luksmeta(*line)).out
+    zeroes = _told(luksmeta(*line)).out
     assert zeroes == f"0 120 crypt aes:64-cbc-lmk {'00' * 16 * 65} 8 {disk} 8\n"
     with open_loopaes(disk, keys.read_bytes(), key_size=16, offset=8) as volume:
         key = volume.volume_key.view().hex()
         with volume.open() as data:
             expected = data.readall()
-    shown = done(luksmeta(*line, "--show-keys")).out
+    shown = _told(luksmeta(*line, "--show-keys")).out
     assert shown.split()[4] == key
     (tmp_path / "t").write_text(shown)
     assert done(luksmeta("read", "--table", tmp_path / "t", "--device", f"{disk}={disk}")).raw == (
@@ -94,9 +111,9 @@ def test_a_loop_aes_volume_has_a_table_with_all_its_keys(tmp_path: Path) -> None
 
 def test_a_detached_header_has_the_data_s_table(tmp_path: Path) -> None:
     image = builders.file(tmp_path / "v", "luks2", FIRST)
-    plain = done(luksmeta("table", image)).out
+    plain = _told(luksmeta("table", image)).out
     header = detach(image)
-    assert done(luksmeta("table", image, "--header", header)).out == plain
+    assert _told(luksmeta("table", image, "--header", header)).out == plain
     refused(luksmeta("table", image), 4, "not a LUKS volume")
 
 
@@ -159,6 +176,76 @@ def test_snapshots_are_kept_up_by_their_origin(tmp_path: Path) -> None:
     assert a.read_bytes() == _A[:300] + bytes(1000) + _A[1300:]
     (tmp_path / "t").write_text("0 40 linear snap 0\n")
     assert done(luksmeta("read", *options, *more)).raw == _A
+
+
+def test_a_volume_in_a_part_has_the_disk_s_table(tmp_path: Path) -> None:
+    """A logical volume in two pieces: a line for each, and the sectors' numbers go on."""
+    image, key = builders.file(tmp_path / "v", "luks2", FIRST), key_file(tmp_path)
+    cut = builders.data_offset("luks2") + 33 * 512
+    content = image.read_bytes()
+    disk, first, second = MemoryStorage(16 << 20), 7 << 20, 3 << 20
+    disk.write_at(first, content[:cut])
+    disk.write_at(second, content[cut:])
+    extents = (Extent(first, cut), Extent(second, len(content) - cut))
+    with luksmeta_api.open(PartStorage(disk, extents, "part")) as volume:
+        table = Mappable.luks(volume.metadata, volume.data_storage, "d").table
+    start = (first + builders.data_offset("luks2")) // 512
+    zeroes = "00" * len(VOLUME_KEY)
+    assert [str(each.line) for each in table] == [
+        f"0 33 crypt aes-xts-plain64 {zeroes} 0 d {start}",
+        f"33 95 crypt aes-xts-plain64 {zeroes} 33 d {second // 512}",
+    ]
+    lines = print_table(each.with_key_word(VOLUME_KEY.hex()) for each in table)
+    with luksmeta_api.open_table(lines, {"d": disk}) as mapped, mapped.open() as data:
+        assert data.readall() == done(luksmeta("read", image, "-d", key)).raw
+
+
+@pytest.mark.parametrize("kind", ["luks1", "luks2"])
+def test_a_part_is_named_on_the_command_line(kind: Version, tmp_path: Path) -> None:
+    image, key = builders.file(tmp_path / "v", kind, FIRST), key_file(tmp_path)
+    disk, content = tmp_path / "disk", image.read_bytes()
+    disk.write_bytes(bytes(3072) + content)
+    plain = done(luksmeta("read", image, "-d", key)).raw
+    for part, name in ((f"{disk}#offset=3072", disk), (f"{disk}#offset=3K", "7:0")):
+        line = ("table", part, "-d", key, "--show-keys", "--device", name)
+        (tmp_path / "t").write_text(done(luksmeta(*line)).out)
+        device = ("--table", tmp_path / "t", "--device", f"{name}={disk}")
+        assert done(luksmeta("read", *device)).raw == plain
+    (tmp_path / "t").write_text(_told(luksmeta("table", image, "-d", key, "--show-keys")).out)
+    device = ("--table", tmp_path / "t", "--device", f"{image}={disk}#offset=3072")
+    assert done(luksmeta("read", *device)).raw == plain
+    done(luksmeta("write", *device, "-i", _file(tmp_path, b"new")))
+    assert done(luksmeta("read", *device)).raw == b"new" + plain[3:]
+    refused(luksmeta("read", *device, "-o", disk), 1, "is device")
+    refused(luksmeta("table", f"{disk}#offset=3071"), 4, "not a LUKS volume")
+    disk.write_bytes(bytes(100) + content)
+    refused(luksmeta("table", f"{disk}#offset=100"), 1, "no whole sectors of 512 bytes")
+    refused(luksmeta("table", f"{disk}#part=1"), 4, "no part=1")
+
+
+def test_a_snapshot_and_its_origin_are_parts_of_one_disk(tmp_path: Path) -> None:
+    disk, origin = tmp_path / "disk", stream("cli/table/parts", 8192)
+    disk.write_bytes(origin + bytes(16384))
+    (tmp_path / "t").write_text("0 8 snapshot o c P 1\n")
+    options = ("--table", tmp_path / "t", "--device", f"o={disk}")
+    for place in (0, 3584):
+        device = ("--device", f"c={disk}#offset={place}")
+        line = luksmeta("write", *options, *device, "-i", _file(tmp_path, b"x"))
+        refused(line, 1, "c: a COW device is one target's alone")
+    device = ("--device", f"c={disk}#offset=8192")
+    done(luksmeta("write", *options, *device, "-i", _file(tmp_path, b"x")))
+    assert disk.read_bytes()[:8192] == origin
+    assert done(luksmeta("read", *options, *device)).raw == b"x" + origin[1:4096]
+
+
+def test_the_kernel_takes_no_file_and_is_given_a_loop_device(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "v", "luks2", FIRST)
+    line = _told(luksmeta("table", image)).out
+    assert done(luksmeta("table", image, "--device", "7:0")).out == line.replace(str(image), "7:0")
+    with loop_device(image) as loop:
+        answer = done(luksmeta("table", loop)).out
+        numbers = loop.stat().st_rdev
+        assert answer == line.replace(str(image), f"{os.major(numbers)}:{os.minor(numbers)}")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ COMMANDS = (
     Command("read", (*FIRST_KEY, "-o", "{d}/plain"), has_json=False),
     Command("volume-key", (*FIRST_KEY, "-o", "{d}/volume-key")),
     Command("measure"),
-    Command("table", FIRST_KEY),
+    Command("table", (*FIRST_KEY, "--device", "7:0")),
     Command("inspect"),
     Command("report", ("-o", "{d}/report.html")),
     Command("recover", (*FIRST_KEY, "-o", "{d}/new-recovered")),
