@@ -168,6 +168,7 @@ def status_command(*, name: str, as_json: bool, debug: bool) -> None:
                 "open_count": found.open_count,
                 "read_only": found.is_read_only,
                 "suspended": found.is_suspended,
+                "active": bool(found.table),
                 "segments": segments,
             }
         )
@@ -178,7 +179,8 @@ def status_command(*, name: str, as_json: bool, debug: bool) -> None:
 def _status_page(found: Mapping, segments: list[dict[str, object]]) -> Iterator[str]:
     """As cryptsetup says it."""
     use = " and is in use" if found.open_count else ""
-    yield f"/dev/mapper/{found.name} is active{use}."
+    state = "active" if found.table else "inactive: it has no table"
+    yield f"/dev/mapper/{found.name} is {state}{use}."
     yield f"  type:    {mapping.kind_of(found)}"
     mode = "readonly" if found.is_read_only else "read/write"
     yield f"  mode:    {mode}{' (suspended)' if found.is_suspended else ''}"

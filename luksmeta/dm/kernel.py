@@ -25,6 +25,7 @@ NAME_MAX: Final = 127  # bytes: DM_NAME_LEN, less the end
 UUID_MAX: Final = 128
 
 _PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+_NAME: Final = re.compile(r"[A-Za-z0-9#+.:=@_-]+")  # libdm-common.c: what it does not mangle
 _INFO: Final = "open,attr,major,minor,uuid"
 _BUSY: Final = re.compile("busy|already exists|in use", re.IGNORECASE)
 _MISSING: Final = re.compile("device.* (?:does not exist|not found)", re.IGNORECASE)
@@ -40,7 +41,10 @@ class NoMappingError(KernelError):
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """A mapping as the kernel has it; keys in its table are zeroes, or named."""
+    """A mapping as the kernel has it; keys in its table are zeroes, or named.
+
+    ``table`` is empty where the kernel has none that is live: nothing can be read then.
+    """
 
     name: str
     uuid: str
@@ -52,7 +56,17 @@ class Mapping:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError for a name that no mapping can have."""
+    """Raise ValueError for a name that no mapping can have, or none under ``/dev/mapper``.
+
+    There libdm has other names for those with other characters.
+    """
+    _require_name(name)
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name {name[:40]!r}: letters, digits and #+-.:=@_ can be in it")
+
+
+def _require_name(name: str) -> None:
+    """Raise ValueError for a name that no mapping can have; those of others have odd ones."""
     if not name or "/" in name or name in (".", "..") or not name.isprintable():
         raise ValueError(f"name {name[:40]!r}: printable characters but / are expected")
     if len(name.encode()) > NAME_MAX:
@@ -82,13 +96,13 @@ def remove(name: str, *, is_deferred: bool = False) -> None:
 
     Raises NoMappingError, StorageBusyError while it is open.
     """
-    check_name(name)
+    _require_name(name)
     _run("dmsetup", "remove", *(["--deferred"] if is_deferred else ["--retry"]), "--", name)
 
 
 def find(name: str) -> Mapping:
     """The mapping of this name; NoMappingError."""
-    check_name(name)
+    _require_name(name)
     info = _run(
         "dmsetup", "info", "-c", "--noheadings", "--separator", "|", "-o", _INFO, "--", name
     )
@@ -100,8 +114,12 @@ def find(name: str) -> Mapping:
         open_count=int(count),
         is_read_only="r" in attributes[3:4],
         is_suspended="s" in attributes[2:3],
-        table=parse_table(_run("dmsetup", "table", "--", name)),
+        table=_parse(_run("dmsetup", "table", "--", name)),
     )
+
+
+def _parse(text: str) -> tuple[TableLine, ...]:
+    return parse_table(text) if text.strip() else ()
 
 
 def device_path(device: str) -> str:

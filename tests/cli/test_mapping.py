@@ -176,6 +176,7 @@ def test_status_and_unmap(fake: FakeKernel) -> None:
     for text in ("is active and is in use", "LUKS2", "readonly", "256 bits", "allow_discards"):
         assert text in page
     document = done(luksmeta("status", "n", "--json")).json
+    assert document["active"]
     assert (document["type"], document["read_only"], document["open_count"]) == ("LUKS2", True, 1)
     assert document["segments"][0]["cipher"] == "aes-xts-plain64"
     answer = luksmeta("unmap", "n", "--dry-run", "--json")
@@ -194,6 +195,25 @@ def test_status_and_unmap(fake: FakeKernel) -> None:
     refused(luksmeta("unmap", "n"), 1, "cryptsetup close removes both")
     fake.answer("0|L--w|253|4|LVM-x", "0 8 zero\n")
     refused(luksmeta("unmap", "n"), 1, "mapping n: is no volume of cryptsetup's or ours")
+
+
+def test_a_mapping_without_a_table_is_told_and_removed(fake: FakeKernel, tmp_path: Path) -> None:
+    """As dmsetup create --notable leaves it."""
+    fake.answer(f"0|L--w|253|4|CRYPT-LUKS2-{_UUID}-n", "")
+    assert "/dev/mapper/n is inactive: it has no table.\n" in done(luksmeta("status", "n")).out
+    document = done(luksmeta("status", "n", "--json")).json
+    assert (document["active"], document["segments"]) == (False, [])
+    assert done(luksmeta("unmap", "n")).out == "n: unmapped\n"
+    image = builders.file(tmp_path / "v", "luks2", FIRST)
+    refused(luksmeta("map", image, "n"), 5, "mapping n is there already, 253:4")
+
+
+@pytest.mark.parametrize("name", ["sp ace", "a,b", "é", "a\\x20b"])
+def test_a_name_that_is_not_that_of_the_device_is_refused(
+    name: str, fake: FakeKernel, tmp_path: Path
+) -> None:
+    refused(luksmeta("map", tmp_path / "v", name), 1, "letters, digits and #+-.:=@_ can be in it")
+    assert not fake.calls
 
 
 def test_mapping_needs_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,22 @@ def test_a_mapping_is_found_and_removed(fake: FakeKernel) -> None:
     assert fake.calls[-2:] == ["dmsetup remove --retry -- n", "dmsetup remove --deferred -- n"]
 
 
+def test_a_mapping_without_a_table_has_no_lines(fake: FakeKernel) -> None:
+    fake.answer(_INFO, "")
+    assert kernel.find("n").table == ()
+    with pytest.raises(StorageBusyError, match="mapping n is there already, 253:4"):
+        kernel.require_free("n")
+
+
+def test_a_mapping_of_others_may_have_an_odd_name(fake: FakeKernel) -> None:
+    fake.answer(_INFO, "0 8 zero\n")
+    assert kernel.find("sp ace").name == "sp ace"
+    kernel.remove("sp ace")
+    assert fake.calls[-1] == "dmsetup remove --retry -- sp ace"
+    with pytest.raises(ValueError, match="'sp ace'"):
+        kernel.create("sp ace", "u", SecretBytes(b""))
+
+
 def test_a_name_that_is_taken_is_refused(fake: FakeKernel) -> None:
     kernel.require_free("n")
     fake.answer(_INFO, "0 8 zero\n")
@@ -88,6 +104,8 @@ def test_without_root_or_without_dmsetup_nothing_is_tried(
 @pytest.mark.parametrize(
     ("name", "message"),
     [("", "name ''"), ("a/b", "'a/b'"), (".", "'.'"), ("..", "'..'"), ("a\nb", "printable"),
+     ("a\n", "printable"), ("sp ace", "'sp ace': letters, digits and #+-.:=@_ can be in it"),
+     ("é", "letters"), (r"a\x20b", "letters"), ("a,b", "'a,b'"),
      ("x" * 128, "name of 128 bytes, the most are 127"), ("é" * 64, "name of 128 bytes")],
 )  # fmt: skip
 def test_a_name_that_no_mapping_can_have_is_refused(name: str, message: str) -> None:
