@@ -116,5 +116,5 @@ def describe_line(line: TableLine) -> dict[str, object]:
         "length": line.length,
         "target": line.target,
         "arguments": list(line.arguments),
-        "line": str(line),
+        "line": print_table((line,)).rstrip("\n"),
     }

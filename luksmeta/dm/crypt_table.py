@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from luksmeta.dm.table import TableLine
+from luksmeta.dm.table import TableLine, print_table
 from luksmeta.dm.targets.crypt import FLAGS, NO_KEY, CryptLine, CryptOptions
 from luksmeta.errors import UnsupportedError
 from luksmeta.headerless import HeaderlessVolume
@@ -145,7 +145,7 @@ def with_named_keys(table: tuple[KeyedLine, ...], uuid: str) -> tuple[TableLine,
 
 def with_keys(table: tuple[KeyedLine, ...], keys: Mapping[int, SecretBytes]) -> SecretBytes:
     """The table as text with the keys in hex, by digest id."""
-    text = "".join(f"{each.line}\n" for each in table).encode()
+    text = print_table(each.line for each in table).encode()
     secret = SecretBytes(text)
     at = 0
     for each in table:

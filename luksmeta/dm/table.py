@@ -24,6 +24,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,20}")
 _WORD: Final = re.compile(r"(?:\\.|[^ \t\v\f\r\\]|\\\Z)+", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _TO_ESCAPE: Final = re.compile(r"([ \t\v\f\r\\])")
+_BREAKS: Final = re.compile(r"[\n\v\f\r\x85\u2028\u2029\0\ud800-\udfff]")
 _NAMED: Final = re.compile(r"\S.*: [0-9]")
 
 
@@ -80,8 +81,20 @@ def parse_table(text: str) -> tuple[TableLine, ...]:
 
 
 def print_table(table: Iterable[TableLine]) -> str:
-    """The table as text, a line for each target; what :func:`parse_table` reads."""
-    return "".join(f"{line}\n" for line in table)
+    """The table as text, a line for each target; what :func:`parse_table` reads.
+
+    Raises TableError for a word that no line can have: with a line's end, or bytes of no text.
+    """
+    return "".join(f"{_printable(line)}\n" for line in table)
+
+
+def _printable(line: TableLine) -> TableLine:
+    for number, word in enumerate(line.arguments, start=1):
+        if _BREAKS.search(word):
+            raise line.error(
+                f"argument {number} has a line's end or bytes that are no text in it"
+            ).advise("--device NAME says what else to call a device")
+    return line
 
 
 def check_order(table: Iterable[TableLine]) -> None:

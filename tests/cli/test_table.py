@@ -238,6 +238,16 @@ def test_a_snapshot_and_its_origin_are_parts_of_one_disk(tmp_path: Path) -> None
     assert done(luksmeta("read", *options, *device)).raw == b"x" + origin[1:4096]
 
 
+@pytest.mark.parametrize("name", [b"new\nline", b"no \xff text"])
+def test_a_name_that_no_table_can_have_is_refused(name: bytes, tmp_path: Path) -> None:
+    image = builders.file(tmp_path / os.fsdecode(name), "luks2", FIRST)
+    key = key_file(tmp_path)
+    for options in ((), ("--json",), ("-d", key, "--show-keys"), ("--keyring",)):
+        line = refused(luksmeta("table", image, *options), 1, "argument 4", "--device NAME")
+        assert VOLUME_KEY.hex() not in line
+    assert done(luksmeta("table", image, "--device", "7:0")).out.count("\n") == 1
+
+
 def test_the_kernel_takes_no_file_and_is_given_a_loop_device(tmp_path: Path) -> None:
     image = builders.file(tmp_path / "v", "luks2", FIRST)
     line = _told(luksmeta("table", image)).out

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from luksmeta.dm.table import SECTORS_MAX, TableError, TableLine, parse_table, print_table
 
 _WORDS = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1, max_size=8
+    st.characters(exclude_categories=["Cs"], exclude_characters="\n\v\f\r\x85\u2028\u2029\0"),
+    min_size=1,
+    max_size=8,
 )
 _TARGETS = st.from_regex(r"[a-z][a-z-]{0,14}", fullmatch=True)
 _LINES = st.lists(
@@ -33,6 +35,13 @@ def test_what_is_printed_is_read_again(
         )
     )
     assert parse_table(print_table(table)) == table
+
+
+@pytest.mark.parametrize("word", ["a\nb", "a\r", "\0", "\u2028", "disk\udcff"])
+def test_a_word_that_no_line_can_have_is_not_printed(word: str) -> None:
+    with pytest.raises(TableError, match="line 1: linear: argument 1 has a line's end") as refusal:
+        print_table((TableLine(0, 8, "linear", (word, "0")),))
+    assert "--device NAME" in str(refusal.value.hint)
 
 
 def test_comments_and_empty_lines_are_left_out() -> None:
