@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from luksmeta.errors import StorageBusyError, StorageError
+from luksmeta.loop_devices import require_no_loop_device
 from luksmeta.storage import FileStorage, Storage, storage_error
 
 _USES: Final = 100  # RAW_LOCK_PERM_BASE
@@ -35,7 +36,10 @@ _HINT: Final = "another luksmeta, or qemu, works on it"
 
 @contextlib.contextmanager
 def data_in_use(storage: Storage, *, writable: bool) -> Iterator[None]:
-    """Hold the data of ``storage`` for reading or writing; StorageBusyError where it is in use."""
+    """Hold the data of ``storage`` for reading or writing; StorageBusyError where it is in use.
+
+    The kernel takes no such locks: a file that a loop device has is not written.
+    """
     while storage.base is not None:
         storage = storage.base
     if sys.platform != "linux" or not isinstance(storage, FileStorage):
@@ -60,6 +64,8 @@ def _locked(storage: FileStorage, *, writable: bool) -> Iterator[None]:
     uses = (_READ, _WRITE) if writable else (_READ,)
     bears_no = (_WRITE, _RESIZE)
     descriptor = storage.fileno()
+    if writable and storage.is_regular:
+        require_no_loop_device(descriptor, storage.name)
     taken = [_USES + bit for bit in uses] + [_BEARS_NO + bit for bit in bears_no]
     in_the_way = [_BEARS_NO + bit for bit in uses] + [_USES + bit for bit in bears_no]
     try:

@@ -26,6 +26,7 @@ from luksmeta.errors import (
     StorageExistsError,
     StoragePermissionError,
 )
+from luksmeta.loop_devices import require_no_loop_device
 from luksmeta.secret import BytesLike
 
 _BUSY = (errno.EBUSY, errno.ETXTBSY)
@@ -125,7 +126,8 @@ class FileStorage(Storage):
     """A regular file or a block device.
 
     What is flushed is on stable storage, and so is the name of a file that was created here.
-    ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError.
+    ``exclusive`` refuses a device that is in use, mounted or mapped, with StorageBusyError; a file
+    that a loop device has, too.
     ``create_mode`` makes a new file with these permissions; StorageExistsError when it is there.
     """
 
@@ -158,6 +160,12 @@ class FileStorage(Storage):
         if not self.is_regular and not stat.S_ISBLK(mode):
             self.close()
             raise StorageError("neither a regular file nor a block device").about(self.name)
+        if exclusive and self.is_regular:
+            try:
+                require_no_loop_device(self._fd, self.name)
+            except StorageBusyError:
+                self.close()
+                raise
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], *, mode: int = 0o600) -> Self:

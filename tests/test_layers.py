@@ -27,6 +27,7 @@ ROWS = (
         "storage",
         "overlay",
         "locking",
+        "loop_devices",
         "data_lock",
         "disks",
         "disks.*",
