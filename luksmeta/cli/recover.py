@@ -25,6 +25,7 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.cli.unlocking import read_volume_key, try_passphrases
+from luksmeta.errors import VolumeKeyError
 from luksmeta.extents import Extent
 from luksmeta.model import SECTOR_SIZE
 
@@ -66,6 +67,7 @@ class SearchOptions:
     offset: int | None
     candidate: int | None
     flipped_bit: Extent | None
+    unproved: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,12 @@ def search_options(command: Command) -> Command:
                 help="One bit of key material is wrong in these bytes, 512 at most: with "
                 "--key-file each is tried, one digest a bit, which may take minutes.",
             ),
+            click.option(
+                "--unproved",
+                is_flag=True,
+                help="With --volume-key-file: make the new header also where the data is no more "
+                "than not random, which other data can be too.",
+            ),
         ],
     )
 
@@ -187,7 +195,8 @@ def recover_command(
 
     With --key-file a header must open before it is written. With --volume-key-file nothing of a
     header need be left: the data is found by what it decrypts to, and gets a new header, with a
-    keyslot for --new-keyfile. Without a key the surest header is written, and said to be unproved.
+    keyslot for --new-keyfile; a structure that is known must be in it, unless with --unproved.
+    Without a key the surest header is written, and said to be unproved.
     """
     from luksmeta.forensics.recovery.recovery import recover
 
@@ -216,7 +225,12 @@ def recover_command(
             recovery.choose(search.candidate)
         if key.volume_key_file is None:
             recovery.require_any()
-        _prove(recovery, search, key, new_key, made)
+        try:
+            _prove(recovery, search, key, new_key, made)
+        except VolumeKeyError:
+            if result.dry_run and recovery.candidates:
+                _say(recovery, result)  # what was found, though it proves nothing
+            raise
         if not result.dry_run:
             _write(recovery, result)
         _say(recovery, result)
@@ -232,7 +246,7 @@ def _prove(
     question = f"Passphrase for {recovery.name}"
     if key.volume_key_file is not None:
         with progress.bar("Looking for the data") as show:
-            _prove_volume_key(recovery, key.volume_key_file, new_key, made, show)
+            _prove_volume_key(recovery, key.volume_key_file, search, new_key, made, show)
     elif search.flipped_bit is not None:
         with (
             prompt.read_passphrase(question, key.source) as given,
@@ -249,6 +263,7 @@ def _prove(
 def _prove_volume_key(
     recovery: Recovery,
     key_file: str,
+    search: SearchOptions,
     new_key: NewKeyOptions,
     made: KeyslotOptions,
     show: progress.Show,
@@ -267,7 +282,9 @@ def _prove_volume_key(
         version = version or 2  # of a new header
         made.check(version)
         pbkdf = made.costs(version, made.hash or "sha256")
-        recovery.prove_volume_key(volume_key, passphrase, pbkdf=pbkdf, progress=show)
+        recovery.prove_volume_key(
+            volume_key, passphrase, pbkdf=pbkdf, unproved=search.unproved, progress=show
+        )
 
 
 def _write(recovery: Recovery, result: ResultOptions) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from luksmeta.forensics.recovery.candidates import Candidate
     from luksmeta.forensics.recovery.recovery import Recovery
 
-_UNPROVED = "not proved: no key was given, so that nothing shows that any passphrase opens it"
+_UNPROVED = "not proved: nothing shows that any passphrase opens it"
 
 
 def plan_page(recovery: Recovery) -> Iterator[str]:

@@ -27,6 +27,7 @@ UTIL_LINUX = "util-linux"
 WIPEFS, MKSWAP = Tool("wipefs", UTIL_LINUX), Tool("mkswap", UTIL_LINUX)
 SFDISK = Tool("sfdisk", "fdisk")
 MKFS_EXT4 = Tool("mkfs.ext4", "e2fsprogs")
+PATTERN = bytes(range(256)) * (4 << 12)  # 4 MiB
 on_versions = pytest.mark.parametrize("version", VERSIONS)
 
 
@@ -48,6 +49,12 @@ def recover(image: Path, *options: Argument, stdin: bytes = b"") -> Answer:
     answer = luksmeta("recover", image, *options, stdin=stdin)
     assert image.read_bytes() == before
     return answer
+
+
+def volume_key_options(folder: Path) -> tuple[Argument, ...]:
+    """The volume key, and a new passphrase."""
+    volume_key, new = key_file(folder, VOLUME_KEY, "volume-key"), key_file(folder, THIRD, "new")
+    return "--volume-key-file", volume_key, "--new-keyfile", new, *CHEAP
 
 
 def check(image: Path, header: Path, secret: bytes = FIRST) -> None:
@@ -122,6 +129,47 @@ def test_after_mkfs_only_the_volume_key_helps(tmp_path: Path) -> None:
     )
     assert "ext2/3/4 file system" in answer.out
     check(image, header, THIRD)
+
+
+def test_a_wrong_passphrase_over_data_that_was_never_encrypted(tmp_path: Path) -> None:
+    """A pattern that has as many values as noise: its digest says no, and that counts."""
+    image, header = tmp_path / "image", tmp_path / "header"
+    image.write_bytes(PATTERN)
+    right = key_file(tmp_path)
+    cryptsetup.run(
+        *("luksFormat", "-q", "--type", "luks1", "-c", "aes-cbc-essiv:sha256", "-s", "256"),
+        *("--pbkdf-force-iterations", "1000", image, right),
+    )
+    disk = image.read_bytes()
+    image.write_bytes(bytes(6) + disk[6 : 2 << 20] + PATTERN[2 << 20 :])
+    wrong = key_file(tmp_path, THIRD, "wrong")
+    refused(recover(image, "-o", header, "--key-file", wrong), 2, "no keyslot")
+    assert not header.exists()
+    done(recover(image, "-o", header, "--key-file", right))
+
+
+def test_a_key_for_an_image_that_was_never_encrypted(tmp_path: Path) -> None:
+    image, header = tmp_path / "image", tmp_path / "header"
+    image.write_bytes(PATTERN)
+    answer = recover(image, "-o", header, *volume_key_options(tmp_path))
+    refused(answer, 2, "nothing but noise")
+    assert not header.exists()
+
+
+def test_data_without_a_known_structure_is_taken_only_when_asked_for(tmp_path: Path) -> None:
+    start = builders.data_offset("luks2")
+    image, header = tmp_path / "image", tmp_path / "header"
+    image.write_bytes(stream("recovery/noise", start + 8192) + volume("luks2")[start + 8192 :])
+    options = (*volume_key_options(tmp_path), "--cipher", "aes-xts-plain64")
+    refused(recover(image, "-o", header, *options), 2, "not proved", "--unproved")
+    assert not header.exists()
+    plan = recover(image, "--dry-run", *options)
+    assert plan.status == 2
+    assert "new header around known key" in plan.out
+    assert "chosen" not in plan.out
+    answer = done(recover(image, "-o", header, "--unproved", *options))
+    assert "  not proved: the volume key" in answer.out
+    assert opens(image, THIRD, "--header", header)
 
 
 # --- exit statuses and files ---------------------------------------------------------------------

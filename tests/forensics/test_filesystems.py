@@ -55,3 +55,9 @@ def test_noise_is_nothing_and_clear_sectors_are_something() -> None:
 
 def test_zeroes_are_not_judged() -> None:
     assert random_steps(bytes(4096) + NOISE[:512]) == (4096,)
+
+
+def test_what_repeats_itself_is_not_judged() -> None:
+    ramp = bytes(range(256))
+    assert random_steps(ramp * 32) == ()
+    assert random_steps(NOISE[:512] + NOISE[1024:1536] + NOISE[:512]) == (512,)

@@ -121,3 +121,29 @@ def test_material_is_not_touched(tmp_path: Path) -> None:
     header = (tmp_path / "header").read_bytes()
     at = SLOT["luks1"]
     assert header[at:] == volume("luks1")[at : len(header)]
+
+
+@pytest.mark.parametrize("size", [20, 52], ids=["digest", "digest and salt"])
+def test_a_digest_that_is_whole_has_the_last_word(size: int) -> None:
+    """Another digest, which shows no damage: the data is not asked, even under the right key."""
+    disk = damaged("luks1", bytes_at(0, bytes(6)), bytes_at(112, NOISE[:size]))
+    with recovering(disk) as recovery, pytest.raises(PassphraseError):
+        recovery.prove(FIRST)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        bytes_at(112, bytes(20)),
+        bytes_at(132, bytes(32)),
+        bytes_at(164, bytes(4)),
+        bytes_at(164, b"\xff" * 4),
+        bytes_at(112, bytes(range(20))),
+        bytes_at(132, b"text that lies over the salt of it"[:32]),
+    ],
+    ids=["digest", "salt", "iterations", "too many", "a ramp", "text"],
+)
+def test_a_digest_that_shows_damage_is_made_anew(damage: Damage, tmp_path: Path) -> None:
+    recovery = rescued(tmp_path, damaged("luks1", damage))
+    assert recovery.proof is not None
+    assert not recovery.proof.by_digest

@@ -162,3 +162,26 @@ def test_a_header_that_would_lie_over_the_data_is_detached_only(tmp_path: Path) 
             recovery.write_repaired(tmp_path / "repaired")
         check_written(tmp_path, disk, recovery, THIRD)
     assert not (tmp_path / "repaired").exists()
+
+
+def test_a_file_system_counts_before_what_is_only_not_random() -> None:
+    """Under CBC text is text wherever the data is thought to begin, but for the first block."""
+    cipher = "aes-cbc-essiv:sha256"
+    plaintext = bytearray(16 * MIB)
+    plaintext[: len(PLAINTEXT)] = PLAINTEXT
+    plaintext[12 * MIB :] = b"".join(b"line %12d of a text file\n" % n for n in range(1 << 18))[
+        : 4 * MIB
+    ]
+    data = bytearray(len(plaintext))
+    with SecretBytes(VOLUME_KEY) as key:
+        with engine.create(cipher, key, 512) as sectors:
+            sectors.encrypt_into(0, bytes(plaintext), data)
+        found = find_data(MemoryStorage(stream("cbc", 2 * MIB) + bytes(data)), key, Known())
+    assert (found.place.offset, found.place.cipher) == (2 * MIB, cipher)
+    assert found.recognition.name == "ext2/3/4 file system"
+
+
+def test_the_null_cipher_speaks_for_no_key() -> None:
+    disk = MemoryStorage(bytes(MIB) + PLAINTEXT)
+    with SecretBytes(VOLUME_KEY) as key, pytest.raises(VolumeKeyError):
+        find_data(disk, key, Known(cipher="cipher_null-ecb", offset=MIB))

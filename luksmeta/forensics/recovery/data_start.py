@@ -19,6 +19,7 @@ from luksmeta.forensics.recovery.filesystems import (
 from luksmeta.model import SECTOR_SIZE, CryptSegment, Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
+from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage
 
 _SECTOR_MAX: Final = 4096  # so that each window is whole sectors of any size
@@ -50,8 +51,11 @@ class DataStart:
         self._random = [start + at for start, data in self._windows for at in random_steps(data)]
 
     def under(self, place: DataPlace, key: SecretBytes) -> Recognition | None:
-        """What it is under this key; None for noise, or where the cipher does not take the key."""
-        if not self._random:
+        """What it is under this key; None for noise, or where the cipher does not take the key.
+
+        Under the null cipher every key decrypts to the same: that says nothing of one.
+        """
+        if not self._random or CipherSpec.parse(place.cipher).is_null:
             return None
         plaintext = bytearray(LOOKED_AT)
         view = memoryview(plaintext)

@@ -1,15 +1,17 @@
 """What lies in decrypted bytes: file systems, volume managers, partition tables.
 
-A wrong key, cipher, sector size or offset gives random bytes. So a superblock that makes sense, or
-sectors that are not random, prove all of them at once. Magics of two bytes are not enough where
-thousands of keys and places are tried: more of the structure is looked at then. Layouts are those
-of the Linux kernel's headers, of UEFI 2.10 (GPT) and of Microsoft's FAT specification.
+A wrong key, cipher, sector size or offset gives random bytes. So a superblock that makes sense
+proves all of them at once; sectors that are not random only speak for them. Magics of two bytes are
+not enough where thousands of keys and places are tried: more of the structure is looked at then.
+Layouts are those of the Linux kernel's headers, of UEFI 2.10 (GPT) and of Microsoft's FAT
+specification.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +27,7 @@ WINDOWS: Final = ((0, 0x2000), (0x8000, 0x9000), (0x10000, LOOKED_AT))
 
 _WEAK: Final = ("ext2/3/4", "FAT", "boot sector", "GPT", "XFS", "SquashFS", "LUKS")
 _STEP: Final = 512
+_BLOCK: Final = 16  # of all ciphers that are tried
 _VALUES_MIN: Final = 170
 """Different bytes in 512 random ones: 221 on average, standard deviation 4.5."""
 
@@ -46,6 +49,19 @@ class Recognition:
     packed: int
 
     @property
+    def proves(self) -> bool:
+        """Whether it can stand in for a digest: a known structure does, what is not random not.
+
+        Data that was never encrypted, or under another key, can decrypt to the latter.
+        """
+        return self.name is not None
+
+    @property
+    def order(self) -> tuple[bool, int]:
+        """The likeliest first: a known structure, then what is packed best."""
+        return not self.proves, self.packed
+
+    @property
     def text(self) -> str:
         """The same in a sentence."""
         what = self.name or "no file system that is known"
@@ -53,8 +69,19 @@ class Recognition:
 
 
 def random_steps(data: bytes) -> tuple[int, ...]:
-    """Where 512 bytes begin that could be the output of a cipher."""
-    return tuple(at for at in range(0, len(data), _STEP) if _is_random(data[at : at + _STEP]))
+    """Where 512 bytes begin that could be the output of a cipher.
+
+    A block of 16 bytes that occurs twice in ``data`` is none: what repeats itself has the values of
+    noise, and not its output under any key.
+    """
+    blocks = Counter(data[at : at + _BLOCK] for at in range(0, len(data), _BLOCK))
+    repeated = {block for block, count in blocks.items() if count > 1}
+    return tuple(
+        at
+        for at in range(0, len(data), _STEP)
+        if _is_random(data[at : at + _STEP])
+        and repeated.isdisjoint(data[n : n + _BLOCK] for n in range(at, at + _STEP, _BLOCK))
+    )
 
 
 def recognise(plaintext: bytes, judged: Sequence[int]) -> Recognition | None:

@@ -1,7 +1,7 @@
 """A new header around old data whose volume key is known.
 
 What the old header said of the data is found by trying: what decrypts to something that is not
-random is right. The key is proved by that too.
+random is right. The key is proved by that too where it is a structure that is known.
 """
 
 from __future__ import annotations
@@ -97,12 +97,14 @@ def find_data(
     tried = itertools.chain.from_iterable(
         ((offset, ciphers) for offset in offsets) for offsets, ciphers in rounds
     )
+    found: list[FoundData] = []
     for done, (offset, ciphers) in enumerate(tried):
         if progress is not None:
             progress(done * LOOKED_AT, total * LOOKED_AT)
-        found = list(_found_at(DataStart(storage, offset), ciphers, known, key))
-        if found:
-            return min(found, key=lambda each: each.recognition.packed)
+        found += _found_at(DataStart(storage, offset), ciphers, known, key)
+        best = min(found, key=lambda each: each.recognition.order, default=None)
+        if best is not None and (best.recognition.proves or done + 1 >= len(rounds[0][0])):
+            return best
     for found_further in _further(storage, key, known):
         return found_further
     raise VolumeKeyError(

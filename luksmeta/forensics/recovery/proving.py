@@ -1,7 +1,7 @@
 """What shows that a candidate is right: a key that its digest, or the data itself, knows.
 
-A digest may be among what is lost, or where the data lies. Then the data must speak for the key:
-under a wrong one it decrypts to noise.
+A digest may be among what is lost, or where the data lies. Then a structure in the data must speak
+for the key: under a wrong one it decrypts to noise. A digest that is there has the last word.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from luksmeta.errors import (
     StorageError,
     VolumeKeyError,
 )
-from luksmeta.forensics.recovery.candidates import Candidate, Confidence, changed
+from luksmeta.forensics.recovery.candidates import Candidate, changed
 from luksmeta.forensics.recovery.data_start import places_of, recognise_data
+from luksmeta.forensics.recovery.digest_damage import is_damaged
 from luksmeta.forensics.recovery.filesystems import Recognition
 from luksmeta.forensics.recovery.from_volume_key import Known, find_data
 from luksmeta.forensics.recovery.placing import areas_end, with_place
@@ -51,12 +52,17 @@ class Proof:
     data: Recognition | None
 
     @property
+    def holds(self) -> bool:
+        """Whether it is a proof: by a digest, or by a structure in the data that is known."""
+        return self.by_digest or (self.data is not None and self.data.proves)
+
+    @property
     def text(self) -> str:
         """The same in a sentence."""
         opened = "the volume key" if self.keyslot is None else f"keyslot {self.keyslot} opens, it"
         by = "is that of the digest" if self.by_digest else "decrypts the data, its digest is new"
         data = f"; data: {self.data.text}" if self.data else ""
-        return f"proved: {opened} {by}{data}"
+        return f"{'proved' if self.holds else 'not proved'}: {opened} {by}{data}"
 
     def describe(self) -> dict[str, object]:
         """The same for programs."""
@@ -64,6 +70,7 @@ class Proof:
             "by": "volume key" if self.keyslot is None else "passphrase",
             "keyslot": self.keyslot,
             "by_digest": self.by_digest,
+            "holds": self.holds,
             "data": None if self.data is None else self.data.name,
             "text": self.text,
         }
@@ -151,11 +158,12 @@ class Prover:
         if self._is_of_digest(candidate.metadata, keyslot_id, key):
             checked, seen = _with_data(candidate, data, key, self.known, self.progress)
             return checked, Proof(keyslot_id, by_digest=True, data=seen)
-        if candidate.confidence is Confidence.CERTAIN:
+        found = candidate.metadata.digest_of_keyslot(keyslot_id)
+        if not is_damaged(found[1] if found else None):
             return None
         known = _with_cipher_of(candidate, self.known)
         checked, seen = _with_data(candidate, data, key, known, self.progress)
-        if seen is None:
+        if seen is None or not seen.proves:
             return None
         return _with_digest(checked, keyslot_id, key), Proof(keyslot_id, by_digest=False, data=seen)
 

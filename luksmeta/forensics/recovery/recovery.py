@@ -21,7 +21,7 @@ from luksmeta.forensics.recovery.candidates import Candidate, ranked
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired
 from luksmeta.forensics.recovery.exchanged_areas import exchanged
 from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
-from luksmeta.forensics.recovery.from_volume_key import Known, find_data, with_keyslot
+from luksmeta.forensics.recovery.from_volume_key import FoundData, Known, find_data, with_keyslot
 from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
 from luksmeta.forensics.recovery.proving import Proof, Prover, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
@@ -120,12 +120,15 @@ class Recovery(Closing):
         new_passphrase: BytesLike | SecretBytes | None = None,
         *,
         pbkdf: Pbkdf | None = None,
+        unproved: bool = False,
         progress: Progress | None = None,
     ) -> Proof:
         """Choose the candidate whose digest knows the key, or make a new header around the data.
 
         ``new_passphrase`` gets a keyslot in either. Raises VolumeKeyError where no digest knows the
         key and nothing but noise decrypts; ValueError where a new header lacks its passphrase.
+        Where the data is not noise and nothing in it is known, the new header is a candidate that
+        only ``unproved`` chooses: VolumeKeyError without it.
         """
         with SecretBytes(volume_key) as key:
             for number, candidate in enumerate(self.candidates):
@@ -136,7 +139,12 @@ class Recovery(Closing):
                 if new_passphrase is not None:
                     checked = with_keyslot(checked, key, new_passphrase, pbkdf)
                 return self._take(number, checked, proof)
-            return self._new_header(key, new_passphrase, pbkdf, progress)
+            found = self._new_header(key, new_passphrase, pbkdf, progress)
+            number, new = len(self.candidates) - 1, self.candidates[-1]
+            proof = Proof(None, by_digest=False, data=found.recognition)
+            if not (proof.holds or unproved):
+                raise _not_proved(found).about(self.name)
+            return self._take(number, new, proof)
 
     def version_of(self, volume_key: SecretBytes) -> int | None:
         """The version of LUKS of the candidate whose digest knows this key; None without one."""
@@ -149,7 +157,7 @@ class Recovery(Closing):
         passphrase: BytesLike | SecretBytes | None,
         pbkdf: Pbkdf | None,
         progress: Progress | None,
-    ) -> Proof:
+    ) -> FoundData:
         if passphrase is None:
             raise ValueError("a new header needs a new passphrase: --new-keyfile")
         data = self._data or self._storage
@@ -158,8 +166,7 @@ class Recovery(Closing):
             data, key, passphrase, found, uuid=self._known.uuid, pbkdf=pbkdf
         )
         self.candidates = (*self.candidates, new)
-        proof = Proof(None, by_digest=False, data=found.recognition)
-        return self._take(len(self.candidates) - 1, new, proof)
+        return found
 
     def _take(self, number: int, candidate: Candidate, proof: Proof) -> Proof:
         others = list(self.candidates)
@@ -255,6 +262,16 @@ def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
     if isinstance(target, str | os.PathLike):
         return stack.enter_context(open_evidence(os.fspath(target), log).storage)
     return stack.enter_context(open_storage(target))
+
+
+def _not_proved(found: FoundData) -> VolumeKeyError:
+    """Data that is not noise, and no structure in it that is known."""
+    error = VolumeKeyError(
+        f"volume key: not proved, {found.place}: {found.recognition.text}; other data than this "
+        "key's can decrypt to that"
+    )
+    error.advise("--dry-run shows the header, --unproved takes it")
+    return error
 
 
 def _nothing(storage: Storage) -> HeaderError:
