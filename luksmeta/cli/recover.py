@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -27,6 +27,7 @@ from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.cli.unlocking import read_volume_key, try_passphrases
 from luksmeta.errors import VolumeKeyError
 from luksmeta.extents import Extent
+from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import SECTOR_SIZE
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     RangeType = click.ParamType[Extent]
 else:  # no generic class before click 8.3
     RangeType = click.ParamType
+
+
+_MAX_TIME: Final = 60_000  # milliseconds of one derivation: what is left may be damaged, or hostile
 
 
 class ByteRange(RangeType):
@@ -196,7 +200,8 @@ def recover_command(
     With --key-file a header must open before it is written. With --volume-key-file nothing of a
     header need be left: the data is found by what it decrypts to, and gets a new header, with a
     keyslot for --new-keyfile; a structure that is known must be in it, unless with --unproved.
-    Without a key the surest header is written, and said to be unproved.
+    Without a key the surest header is written, and said to be unproved. A derivation may take 60
+    seconds, by an estimate, and all together ten times that; --max-time raises both.
     """
     from luksmeta.forensics.recovery.recovery import recover
 
@@ -244,46 +249,61 @@ def _prove(
     made: KeyslotOptions,
 ) -> None:
     question = f"Passphrase for {recovery.name}"
+    limits = replace(key.limits, milliseconds=key.max_time or _MAX_TIME)
     if key.volume_key_file is not None:
         with progress.bar("Looking for the data") as show:
-            _prove_volume_key(recovery, key.volume_key_file, search, new_key, made, show)
+            found = _VolumeKey(key.volume_key_file, limits, search.unproved)
+            _prove_volume_key(recovery, found, new_key, made, show)
     elif search.flipped_bit is not None:
         with (
             prompt.read_passphrase(question, key.source) as given,
             progress.bar("Trying every bit") as show,
         ):
-            recovery.flip_bit(given, search.flipped_bit, limits=key.limits, progress=show)
+            recovery.flip_bit(given, search.flipped_bit, limits=limits, progress=show)
     elif key.key_file is not None:
         _, passphrase = try_passphrases(
-            question, key, lambda given: recovery.prove(given, limits=key.limits)
+            question, key, lambda given: recovery.prove(given, limits=limits)
         )
         passphrase.wipe()
 
 
+@dataclass(frozen=True, slots=True)
+class _VolumeKey:
+    """A volume key that is tried, what its digests may cost, and what it may rest on."""
+
+    file: str
+    limits: Limits
+    unproved: bool
+
+
 def _prove_volume_key(
     recovery: Recovery,
-    key_file: str,
-    search: SearchOptions,
+    given: _VolumeKey,
     new_key: NewKeyOptions,
     made: KeyslotOptions,
     show: progress.Show,
 ) -> None:
     with ExitStack() as stack:
-        volume_key = stack.enter_context(read_volume_key(key_file, None))
-        if new_key.new_keyfile is None and recovery.version_of(volume_key) is not None:
-            recovery.prove_volume_key(volume_key)
+        volume_key = stack.enter_context(read_volume_key(given.file, None))
+        version = recovery.version_of(volume_key, limits=given.limits)
+        if new_key.new_keyfile is None and version is not None:
+            recovery.prove_volume_key(volume_key, limits=given.limits)
             return
         passphrase = stack.enter_context(
             prompt.read_passphrase(
                 f"New passphrase for {recovery.name}", new_key.source, verify=True
             )
         )
-        version = recovery.version_of(volume_key)
         version = version or 2  # of a new header
         made.check(version)
         pbkdf = made.costs(version, made.hash or "sha256")
         recovery.prove_volume_key(
-            volume_key, passphrase, pbkdf=pbkdf, unproved=search.unproved, progress=show
+            volume_key,
+            passphrase,
+            pbkdf=pbkdf,
+            unproved=given.unproved,
+            limits=given.limits,
+            progress=show,
         )
 
 

@@ -172,6 +172,24 @@ def test_data_without_a_known_structure_is_taken_only_when_asked_for(tmp_path: P
     assert opens(image, THIRD, "--header", header)
 
 
+@pytest.mark.parametrize("at", [164, 212], ids=["digest", "keyslot"])
+def test_a_hostile_header_costs_no_time(at: int, tmp_path: Path) -> None:
+    """A limit by estimate holds unless asked otherwise: 2147483647 iterations take minutes."""
+    iterations = bytes_at(at, (2**31 - 1).to_bytes(4, "big"))
+    second = bytes_at(256, bytes(48))
+    image = damaged_image(tmp_path, "luks1", bytes_at(0, bytes(6)), iterations, second)
+    if at == 164:
+        wrong = key_file(tmp_path, THIRD, "wrong")
+        answer = recover(image, "-o", tmp_path / "header", "--key-file", wrong)
+        refused(answer, 2, "no keyslot")
+        options = (*volume_key_options(tmp_path), "--cipher", "aes-xts-plain64")
+        answer = recover(image, "-o", tmp_path / "header", *options)
+        assert "its digest" in done(answer).out
+    else:
+        answer = recover(image, "-o", tmp_path / "header", "--key-file", key_file(tmp_path))
+        refused(answer, 3, "the limit is 60000 ms", "--max-time")
+
+
 # --- exit statuses and files ---------------------------------------------------------------------
 
 

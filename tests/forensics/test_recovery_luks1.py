@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
-from luksmeta import HeaderError, PassphraseError
+from luksmeta import HeaderError, Limits, PassphraseError
 from luksmeta.forensics.recovery.candidates import Confidence
+from luksmeta.forensics.recovery.proving import Prover
 from luksmeta.luks1.partition_header import SIZE
 from tests.builders import FIRST, SECOND, THIRD
 from tests.corpus import stream
@@ -147,3 +149,13 @@ def test_a_digest_that_shows_damage_is_made_anew(damage: Damage, tmp_path: Path)
     recovery = rescued(tmp_path, damaged("luks1", damage))
     assert recovery.proof is not None
     assert not recovery.proof.by_digest
+
+
+def test_all_candidates_together_have_a_limit() -> None:
+    """A clock that goes on by two minutes a look: none is begun after ten."""
+    minutes = (120.0 * each for each in itertools.count())
+    with recovering(damaged("luks1", HASH)) as recovery:
+        prover = Prover(THIRD, Limits(milliseconds=60_000), clock=lambda: next(minutes))
+        assert not any(map(prover.prove, recovery.candidates))
+        assert "all that was tried took 720000 ms" in str(prover.error(recovery.candidates))
+    assert len(prover.tried) == 6

@@ -6,7 +6,8 @@ for the key: under a wrong one it decrypts to noise. A digest that is there has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -33,10 +34,12 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage
 from luksmeta.tokens import recovery
 from luksmeta.unlocking import open_with_volume_key
-from luksmeta.volume_key import make_digest, matches
+from luksmeta.volume_key import checked, make_digest, matches
 from luksmeta.write_plan import Progress
 
 _HINDRANCES: Final = (AlgorithmError, KeyslotError, ResourceLimitError, StorageError)
+_DERIVATIONS: Final = 10
+"""How many of the slowest derivations that are allowed all candidates may take together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class Proof:
 class Prover:
     """Tries one passphrase on many candidates, each keyslot's material once.
 
-    ``data`` holds the segments where the header lies apart from them.
+    ``data`` holds the segments where the header lies apart from them. Where ``limits`` have a time
+    for one derivation, all together may take ten times that: no more is begun then.
     """
 
     passphrase: BytesLike | SecretBytes
@@ -90,7 +94,9 @@ class Prover:
     progress: Progress | None = None
     hindrances: list[LuksError] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
+    clock: Callable[[], float] = time.monotonic  # seconds
     _refused: set[tuple[object, ...]] = field(default_factory=set)
+    _started: float | None = None
 
     def prove(self, candidate: Candidate) -> tuple[Candidate, Proof] | None:
         """The candidate as its key shows it to be, and how; None where no keyslot opens."""
@@ -116,7 +122,7 @@ class Prover:
         of = f" of {len(candidates)} possible headers" if len(candidates) > 1 else ""
         text = f"no keyslot{of} opens with this passphrase (tried {ids or 'none'})"
         if self.hindrances:
-            text += f"; not tried: {'; '.join(str(each) for each in self.hindrances)}"
+            text += f"; not tried: {'; '.join(dict.fromkeys(map(str, self.hindrances)))}"
         lost = dict.fromkeys(each for candidate in candidates for each in candidate.lost)
         text += "".join(f"; {each}" for each in lost if each.startswith("keyslot "))
         return PassphraseError(text, tried=self.tried).advise(
@@ -127,8 +133,12 @@ class Prover:
     def _try(
         self, candidate: Candidate, storage: Storage, keyslot_id: int, keyslot: Keyslot
     ) -> tuple[Candidate, Proof] | None:
+        found = candidate.metadata.digest_of_keyslot(keyslot_id)
         for passphrase in self._spellings():
             try:
+                self._check_budget()
+                if found is not None and not is_damaged(found[1]):
+                    checked(*found, self.limits)
                 keyslot_area.check_costs(keyslot_id, keyslot, self.limits)
                 key = keyslot_area.unlock(keyslot_id, keyslot, passphrase, storage, self.limits)
             except _HINDRANCES as error:
@@ -141,6 +151,21 @@ class Prover:
                 if proved is not None:
                     return proved
         return None
+
+    def _check_budget(self) -> None:
+        """Raises ResourceLimitError when all that was tried has taken too long."""
+        allowed = self.limits.milliseconds if self.limits else None
+        now = self.clock()
+        self._started = now if self._started is None else self._started
+        spent = int(1000 * (now - self._started))
+        if allowed is not None and spent > _DERIVATIONS * allowed:
+            raise ResourceLimitError(
+                f"all that was tried took {spent} ms, the limit is {_DERIVATIONS * allowed} ms, "
+                f"{_DERIVATIONS} times that of one derivation",
+                asked=spent,
+                limit=_DERIVATIONS * allowed,
+                cost="milliseconds",
+            )
 
     def _spellings(self) -> Iterator[BytesLike | SecretBytes]:
         """The passphrase; a recovery key as systemd made it too."""
@@ -176,11 +201,19 @@ class Prover:
             return False
 
 
+def knows(candidate: Candidate, key: SecretBytes, limits: Limits | None) -> bool:
+    """Whether a digest of the candidate knows the volume key; ResourceLimitError."""
+    try:
+        open_with_volume_key(candidate.metadata, key, limits).wipe()
+    except (VolumeKeyError, AlgorithmError):
+        return False
+    return True
+
+
 def prove_volume_key(
     candidate: Candidate, key: SecretBytes, data: Storage | None, known: Known
 ) -> tuple[Candidate, Proof]:
-    """The candidate whose digest knows the volume key; VolumeKeyError."""
-    open_with_volume_key(candidate.metadata, key, None).wipe()
+    """The candidate whose digest :func:`knows` the volume key, with its data."""
     checked, seen = _with_data(candidate, data or candidate.view, key, known, None)
     return checked, Proof(None, by_digest=True, data=seen)
 

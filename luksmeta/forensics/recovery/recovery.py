@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from luksmeta.closing import Closing
-from luksmeta.errors import AlgorithmError, HeaderError, LuksError, VolumeKeyError
+from luksmeta.errors import HeaderError, ResourceLimitError, VolumeKeyError
 from luksmeta.extents import Extent
 from luksmeta.forensics.containers import open_evidence
 from luksmeta.forensics.evidence import ReadLog
@@ -23,11 +23,10 @@ from luksmeta.forensics.recovery.exchanged_areas import exchanged
 from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
 from luksmeta.forensics.recovery.from_volume_key import FoundData, Known, find_data, with_keyslot
 from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
-from luksmeta.forensics.recovery.proving import Proof, Prover, prove_volume_key
+from luksmeta.forensics.recovery.proving import Proof, Prover, knows, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage, Target, open_storage
-from luksmeta.unlocking import open_with_volume_key
 from luksmeta.write_plan import Progress
 
 SCHEMA: Final = "luksmeta-recovery-1"
@@ -60,6 +59,8 @@ class Recovery(Closing):
         self._data = data
         self._known = known
         self._stack = stack
+        self._asked: tuple[BytesLike | SecretBytes, int | None] | None = None
+        self._not_asked: ResourceLimitError | None = None
 
     def require_any(self) -> None:
         """Raise HeaderError where nothing is left to make a header of: which bytes are gone."""
@@ -71,6 +72,7 @@ class Recovery(Closing):
         if not 0 <= number < len(self.candidates):
             raise ValueError(f"candidate {number}: there are {len(self.candidates)}, from 0 on")
         self.candidates = (self.candidates[number],)
+        self._asked = None
         self.chosen = self.candidates[0]
 
     def prove(
@@ -121,6 +123,7 @@ class Recovery(Closing):
         *,
         pbkdf: Pbkdf | None = None,
         unproved: bool = False,
+        limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Proof:
         """Choose the candidate whose digest knows the key, or make a new header around the data.
@@ -128,28 +131,53 @@ class Recovery(Closing):
         ``new_passphrase`` gets a keyslot in either. Raises VolumeKeyError where no digest knows the
         key and nothing but noise decrypts; ValueError where a new header lacks its passphrase.
         Where the data is not noise and nothing in it is known, the new header is a candidate that
-        only ``unproved`` chooses: VolumeKeyError without it.
+        only ``unproved`` chooses: VolumeKeyError without it. Digests above the ``limits`` are not
+        asked; ResourceLimitError where nothing else proves the key.
         """
         with SecretBytes(volume_key) as key:
-            for number, candidate in enumerate(self.candidates):
-                try:
-                    checked, proof = prove_volume_key(candidate, key, self._data, self._known)
-                except (VolumeKeyError, AlgorithmError):
-                    continue
+            number = self._knowing(volume_key, limits)
+            if number is not None:
+                candidate = self.candidates[number]
+                checked, proof = prove_volume_key(candidate, key, self._data, self._known)
                 if new_passphrase is not None:
                     checked = with_keyslot(checked, key, new_passphrase, pbkdf)
                 return self._take(number, checked, proof)
-            found = self._new_header(key, new_passphrase, pbkdf, progress)
+            try:
+                found = self._new_header(key, new_passphrase, pbkdf, progress)
+            except VolumeKeyError as error:
+                raise (self._not_asked or error) from None
             number, new = len(self.candidates) - 1, self.candidates[-1]
             proof = Proof(None, by_digest=False, data=found.recognition)
             if not (proof.holds or unproved):
                 raise _not_proved(found).about(self.name)
             return self._take(number, new, proof)
 
-    def version_of(self, volume_key: SecretBytes) -> int | None:
+    def version_of(self, volume_key: SecretBytes, *, limits: Limits | None = None) -> int | None:
         """The version of LUKS of the candidate whose digest knows this key; None without one."""
-        known = (each for each in self.candidates if _knows(each, volume_key))
-        return next((each.metadata.version for each in known), None)
+        number = self._knowing(volume_key, limits)
+        return None if number is None else self.candidates[number].metadata.version
+
+    def _knowing(self, volume_key: BytesLike | SecretBytes, limits: Limits | None) -> int | None:
+        """The number of the candidate whose digest knows this key, found out once for each key."""
+        if self._asked is None or self._asked[0] is not volume_key:
+            with SecretBytes(volume_key) as key:
+                self._asked = volume_key, self._find_knowing(key, limits)
+        return self._asked[1]
+
+    def _find_knowing(self, key: SecretBytes, limits: Limits | None) -> int | None:
+        self._not_asked = None
+        refused: list[object] = []
+        for number, candidate in enumerate(self.candidates):
+            digests = candidate.metadata.digests
+            if digests in refused:
+                continue
+            try:
+                if knows(candidate, key, limits):
+                    return number
+            except ResourceLimitError as error:
+                self._not_asked = error
+            refused.append(digests)
+        return None
 
     def _new_header(
         self,
@@ -246,14 +274,6 @@ def recover(
         apart = None if header is None else data
         candidates = with_damage_told(ranked(found))
         return Recovery(storage, apart, candidates, known, stack.pop_all())
-
-
-def _knows(candidate: Candidate, key: SecretBytes) -> bool:
-    try:
-        open_with_volume_key(candidate.metadata, key, None).wipe()
-    except LuksError:
-        return False
-    return True
 
 
 def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
