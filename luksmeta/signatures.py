@@ -32,7 +32,7 @@ _MD_MAGIC: Final = bytes.fromhex("fc4e2ba9")  # of a little-endian machine
 _EXT_MAGIC: Final = (1024 + 56, bytes.fromhex("53ef"))
 _EXT_LOG_BLOCK_SIZE: Final = 1024 + 24
 _EXT_LOG_MAX: Final = 6  # 64 KiB
-_SIGNATURES: Final = (
+SIGNATURES: Final = (
     ("LUKS header", 0, b"LUKS\xba\xbe"),
     *(("LUKS2 secondary header", 1 << exponent, b"SKUL\xba\xbe") for exponent in range(14, 23)),
     ("BitLocker volume", 3, b"-FVE-FS-"),
@@ -56,6 +56,8 @@ _SIGNATURES: Final = (
     ("GPT partition table", 512, b"EFI PART"),
     ("GPT partition table", 4096, b"EFI PART"),
 )
+"""Name, offset in bytes from the start, and magic."""
+
 _SIGNATURES_AT_END: Final[tuple[tuple[str, Callable[[int], int], bytes], ...]] = (
     # where the device's size says that they lie (Linux: drivers/md/md.c; UEFI 2.10, 5.3.1)
     ("RAID member (md 1.0)", lambda size: align_down(size - 0x2000, 4096), _MD_MAGIC),
@@ -70,7 +72,7 @@ def find_signatures(storage: Storage) -> tuple[Signature, ...]:
     """Every known magic that lies at its place, a boot sector's only when it is alone."""
     found = tuple(
         Signature(name, offset)
-        for name, offset, magic in _SIGNATURES
+        for name, offset, magic in SIGNATURES
         if _lies_at(storage, offset, magic)
     )
     name, offset, magic = _BOOT_SECTOR

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage, Pbkdf2, SecretBytes, UnsupportedError, VolumeKeyError
+from luksmeta.forensics.recovery.data_start import DataStart
 from luksmeta.forensics.recovery.from_volume_key import CIPHERS, Known, find_data
 from luksmeta.formatting import Version
 from luksmeta.model import CryptSegment
@@ -185,3 +187,32 @@ def test_the_null_cipher_speaks_for_no_key() -> None:
     disk = MemoryStorage(bytes(MIB) + PLAINTEXT)
     with SecretBytes(VOLUME_KEY) as key, pytest.raises(VolumeKeyError):
         find_data(disk, key, Known(cipher="cipher_null-ecb", offset=MIB))
+
+
+def test_places_without_a_structure_cost_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is decrypted and judged at the usual places alone; what repeats itself nowhere."""
+    looks: list[int] = []
+    under = DataStart.under
+
+    def counted(start: DataStart, *rest: Any) -> Any:  # noqa: ANN401  # those of under
+        looks.append(start.offset)
+        return under(start, *rest)
+
+    monkeypatch.setattr(DataStart, "under", counted)
+    disk = MemoryStorage(stream("recovery/places", 3 * MIB) + bytes(range(256)) * 4096)
+    with SecretBytes(VOLUME_KEY) as key, pytest.raises(VolumeKeyError, match="noise"):
+        find_data(disk, key, Known())
+    assert len(set(looks)) < 20 < len(looks) < 1000
+
+
+def test_a_file_system_anywhere_counts_before_the_usual_places() -> None:
+    """Text at a usual place, which CBC lets be text, and a superblock at another."""
+    cipher = "aes-cbc-plain64"
+    plaintext = PLAINTEXT + b"".join(b"line %12d of a text file\n" % n for n in range(30000))
+    data = bytearray(len(plaintext) // 4096 * 4096)
+    with SecretBytes(VOLUME_KEY) as key:
+        with engine.create(cipher, key, 512) as sectors:
+            sectors.encrypt_into(0, plaintext[: len(data)], data)
+        disk = MemoryStorage(stream("cbc", MIB - 0x40000) + bytes(data))
+        found = find_data(disk, key, Known(cipher=cipher))
+    assert found.place.offset == MIB - 0x40000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from luksmeta.errors import AlgorithmError
@@ -13,6 +14,8 @@ from luksmeta.forensics.recovery.filesystems import (
     LOOKED_AT,
     WINDOWS,
     Recognition,
+    is_noise,
+    may_be_named,
     random_steps,
     recognise,
 )
@@ -20,9 +23,12 @@ from luksmeta.model import SECTOR_SIZE, CryptSegment, Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sector.engine import SectorCipher
 from luksmeta.storage import Storage
 
 _SECTOR_MAX: Final = 4096  # so that each window is whole sectors of any size
+_BLOCK: Final = 16
+_FIRST: Final = WINDOWS[0][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,26 @@ class DataStart:
             for start, end in WINDOWS
             if (room := align_down(storage.size - offset, _SECTOR_MAX)) > start
         ]
-        self._random = [start + at for start, data in self._windows for at in random_steps(data)]
+
+    @cached_property
+    def _random(self) -> list[int]:
+        return [start + at for start, data in self._windows for at in random_steps(data)]
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether there is nothing but one block over and over: no key decrypts that to data."""
+        return all(data[:_BLOCK] * (len(data) // _BLOCK) == data for _, data in self._windows)
+
+    def promises(self, cipher: SectorCipher, *, named_only: bool) -> bool:
+        """Whether :meth:`under` may find something: a look that costs little, for many places.
+
+        Unless ``named_only``, sectors that are not random are looked for in the first window.
+        """
+        plaintext = bytearray(LOOKED_AT)
+        view = memoryview(plaintext)
+        for start, data in self._windows:
+            cipher.decrypt_into(start // SECTOR_SIZE, data, view[start : start + len(data)])
+        return may_be_named(plaintext) or (not named_only and not is_noise(plaintext[:_FIRST]))
 
     def under(self, place: DataPlace, key: SecretBytes) -> Recognition | None:
         """What it is under this key; None for noise, or where the cipher does not take the key.

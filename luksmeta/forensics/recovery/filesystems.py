@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from luksmeta.signatures import find_signatures
+from luksmeta.signatures import SIGNATURES, find_signatures
 from luksmeta.storage import MemoryStorage
 
 LOOKED_AT: Final = 0x11000
@@ -97,7 +97,18 @@ def recognise(plaintext: bytes, judged: Sequence[int]) -> Recognition | None:
     return Recognition(name, clear, len(judged), len(zlib.compress(plaintext, 1)))
 
 
-def _is_random(step: bytes) -> bool:
+def may_be_named(plaintext: bytes | bytearray) -> bool:
+    """Whether a magic lies where :func:`recognise` looks for one: all that is named has one."""
+    return any(plaintext.startswith(magic, at) for at, magic in _MAGICS)
+
+
+def is_noise(plaintext: bytes | bytearray) -> bool:
+    """Whether fewer steps are not random than :func:`recognise` wants without a name."""
+    steps = (plaintext[at : at + _STEP] for at in range(0, len(plaintext), _STEP))
+    return sum(not _is_random(each) for each in steps) < _CLEAR_MIN
+
+
+def _is_random(step: bytes | bytearray) -> bool:
     return len(set(step)) >= _VALUES_MIN
 
 
@@ -207,4 +218,12 @@ _CHECKS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
     ("MBR partition table", _is_mbr),
     ("SquashFS file system", _is_squashfs),
     ("LUKS header", _is_luks),
+)
+
+_MAGICS: Final = tuple(
+    dict.fromkeys(
+        (at, magic)
+        for at, magic in (*((each, magic) for _, each, magic in SIGNATURES), (510, b"\x55\xaa"))
+        if any(start <= at < end for start, end in WINDOWS)
+    )
 )

@@ -7,12 +7,13 @@ random is right. The key is proved by that too where it is a structure that is k
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from luksmeta import key_management
-from luksmeta.errors import VolumeKeyError
+from luksmeta.errors import AlgorithmError, VolumeKeyError
 from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.forensics.recovery.candidates import (
     Candidate,
@@ -32,8 +33,9 @@ from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
-from luksmeta.sector.engine import SECTOR_SIZES
+from luksmeta.sector.engine import SECTOR_SIZES, SectorCipher
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.write_plan import Progress, Write, WritePlan
 
@@ -53,6 +55,9 @@ CIPHERS: Final = (
     "aes-cbc-plain64be",
 )
 """What is tried; up to 2 TiB ``plain`` is the same as ``plain64``, and is called that."""
+
+_FAST: Final = tuple(each for each in CIPHERS if each.startswith(("aes-xts", "aes-cbc")))
+"""What a processor does, and a place costs so little that many can be tried."""
 
 _MIB: Final = 1 << 20
 _USUAL: Final = (16 * _MIB, 2 * _MIB, _MIB, 0, 4 * _MIB, 8 * _MIB, 32 * _MIB)
@@ -89,22 +94,27 @@ def find_data(
 ) -> FoundData:
     """How this key decrypts the data of ``storage``.
 
-    The usual offsets first, then every multiple of 1 MiB up to 1 GiB and of 4096 bytes up to 32
-    MiB. Raises VolumeKeyError where nothing that is tried gives anything but noise.
+    The usual offsets first, then every multiple of 1 MiB up to 1 GiB, and with the usual ciphers
+    of 4096 bytes up to 32 MiB: there only structures that are known count. A place that has one
+    counts before all others. Raises VolumeKeyError where nothing that is tried gives anything but
+    noise.
     """
     rounds = list(_rounds(storage.size, known, len(key)))
-    total = sum(len(offsets) for offsets, _ in rounds)
-    tried = itertools.chain.from_iterable(
-        ((offset, ciphers) for offset in offsets) for offsets, ciphers in rounds
-    )
+    total = sum(len(each.offsets) for each in rounds)
     found: list[FoundData] = []
-    for done, (offset, ciphers) in enumerate(tried):
-        if progress is not None:
-            progress(done * LOOKED_AT, total * LOOKED_AT)
-        found += _found_at(DataStart(storage, offset), ciphers, known, key)
-        best = min(found, key=lambda each: each.recognition.order, default=None)
-        if best is not None and (best.recognition.proves or done + 1 >= len(rounds[0][0])):
-            return best
+    best: FoundData | None = None
+    done = 0
+    for each in rounds:
+        for at_once in each.found(storage, key, known):
+            if progress is not None:
+                progress(done * LOOKED_AT, total * LOOKED_AT)
+            done += 1
+            found += at_once
+            best = min(found, key=lambda each: each.recognition.order, default=None)
+            if best is not None and best.recognition.proves:
+                return best
+    if best is not None:
+        return best
     for found_further in _further(storage, key, known):
         return found_further
     raise VolumeKeyError(
@@ -113,43 +123,88 @@ def find_data(
     ).advise("--cipher, --sector-size and --offset name what is known")
 
 
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Which offsets are tried with which ciphers.
+
+    ``is_quick``: what costs much only where a quick look promises something; ``named_only``: and
+    only if that is a structure that is known.
+    """
+
+    offsets: Sequence[int]
+    ciphers: Sequence[str]
+    is_quick: bool = False
+    named_only: bool = False
+
+    def found(self, storage: Storage, key: SecretBytes, known: Known) -> Iterator[list[FoundData]]:
+        """What is found at each offset."""
+        ways = list(_ways(self.ciphers, known))
+        with ExitStack() as stack:
+            quick = list(_engines(ways, key, stack)) if self.is_quick else []
+            for offset in self.offsets:
+                start = DataStart(storage, offset)
+                if self.is_quick:
+                    ways = [] if start.is_repeated else self._promising(start, quick)
+                yield list(_found_at(start, ways, key))
+
+    def _promising(
+        self, start: DataStart, quick: Iterable[tuple[tuple[str, int], SectorCipher]]
+    ) -> list[tuple[str, int]]:
+        return [way for way, each in quick if start.promises(each, named_only=self.named_only)]
+
+
+def _engines(
+    ways: Iterable[tuple[str, int]], key: SecretBytes, stack: ExitStack
+) -> Iterator[tuple[tuple[str, int], SectorCipher]]:
+    """Those that take the key."""
+    for cipher, sector_size in ways:
+        with suppress(AlgorithmError):
+            made = stack.enter_context(engine.create(cipher, key, sector_size))
+            yield (cipher, sector_size), made
+
+
+def _ways(ciphers: Sequence[str], known: Known) -> Iterator[tuple[str, int]]:
+    sizes = SECTOR_SIZES if known.sector_size is None else (known.sector_size,)
+    return itertools.product(ciphers, sizes)
+
+
 def _further(storage: Storage, key: SecretBytes, known: Known) -> Iterator[FoundData]:
     """Behind the start of data that begins where it was said to, should that be overwritten."""
     if known.offset is None:
         return
-    ciphers = list(_ciphers(known, len(key)))
+    ways = list(_ways(list(_ciphers(known, len(key))), known))
     for distance in range(_FURTHER_STEP, _FURTHER_MAX, _FURTHER_STEP):
         start = DataStart(storage, known.offset + distance)
-        for found in _found_at(start, ciphers, known, key, distance // SECTOR_SIZE):
+        for found in _found_at(start, ways, key, distance // SECTOR_SIZE):
             place = replace(found.place, offset=known.offset, iv_tweak=0)
             yield FoundData(place, replace(found.recognition, name=None))
 
 
 def _found_at(
-    start: DataStart, ciphers: Sequence[str], known: Known, key: SecretBytes, iv_tweak: int = 0
+    start: DataStart, ways: Iterable[tuple[str, int]], key: SecretBytes, iv_tweak: int = 0
 ) -> Iterator[FoundData]:
-    sizes = SECTOR_SIZES if known.sector_size is None else (known.sector_size,)
-    for cipher, sector_size in itertools.product(ciphers, sizes):
+    for cipher, sector_size in ways:
         place = DataPlace(cipher, sector_size, start.offset, iv_tweak)
         recognition = start.under(place, key)
         if recognition is not None:
             yield FoundData(place, recognition)
 
 
-def _rounds(size: int, known: Known, key_size: int) -> Iterator[tuple[list[int], list[str]]]:
-    """Which offsets are tried with which ciphers: the slow ones everywhere only at last."""
+def _rounds(size: int, known: Known, key_size: int) -> Iterator[_Round]:
+    """The slow ciphers not at all places; those that were asked for are."""
     ciphers = list(_ciphers(known, key_size))
     if known.offset is not None:
-        yield [known.offset], ciphers
+        yield _Round([known.offset], ciphers)
         return
     usual = [each for each in _usual(key_size) if known.behind <= each < size]
-    yield usual, ciphers
+    yield _Round(usual, ciphers)
+    done = {*usual}
     far, near = range(_MIB, min(_FAR, size), _MIB), range(_GRAIN, min(_NEAR, size), _GRAIN)
-    others = [
-        each for each in dict.fromkeys((*far, *near)) if known.behind <= each and each not in usual
-    ]
-    for is_slow in (False, True):
-        yield others, [each for each in ciphers if ("adiantum" in each) is is_slow]
+    yield _Round([n for n in far if n >= known.behind and n not in done], ciphers, is_quick=True)
+    done.update(far)
+    others = [each for each in near if each >= known.behind and each not in done]
+    fast = [each for each in ciphers if each in _FAST or known.cipher is not None]
+    yield _Round(others, fast, is_quick=True, named_only=True)
 
 
 def _ciphers(known: Known, key_size: int) -> Iterator[str]:
