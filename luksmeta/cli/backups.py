@@ -56,10 +56,11 @@ def backup_header_command(
             return
         with interrupts.making(output_file):
             size = backup.create(opened, output_file)
-        if as_json:
-            output.say_json({"file": output_file, "size": size, "uuid": opened.uuid})
-        else:
-            output.say(f"{output_file}: {size} bytes, header of volume {opened.uuid}")
+        with output.after_making(output_file):
+            if as_json:
+                output.say_json({"file": output_file, "size": size, "uuid": opened.uuid})
+            else:
+                output.say(f"{output_file}: {size} bytes, header of volume {opened.uuid}")
 
 
 @click.command("restore-header")

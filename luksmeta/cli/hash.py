@@ -73,7 +73,10 @@ def hash_command(
         output.warning(str(failure))
     for condition in damaged:
         output.warning(f"keyslot {condition.keyslot_id}: {condition.text}")
-    _deliver(exported, failures, output_file, as_json=as_json)
+    if output_file is not None:
+        _write(exported, output_file)
+    with output.after_making(*([] if output_file is None else [output_file])):
+        _say(exported, failures, output_file, as_json=as_json)
 
 
 def _exported(
@@ -100,20 +103,22 @@ def _conditions(volume: Volume, exported: Iterable[ExportedHash]) -> Iterable[Ke
         yield condition_of(each.keyslot, keyslot, regions, storage.size)
 
 
-def _deliver(
+def _write(exported: Iterable[ExportedHash], output_file: str) -> None:
+    from luksmeta.storage import new_file
+
+    with new_file(output_file) as file:
+        lines = "".join(f"{each.text}\n" for each in exported).encode()
+        file.resize(len(lines))
+        file.write_at(0, lines)
+
+
+def _say(
     exported: Sequence[ExportedHash],
     failures: Iterable[LuksError],
     output_file: str | None,
     *,
     as_json: bool,
 ) -> None:
-    if output_file is not None:
-        from luksmeta.storage import new_file
-
-        with new_file(output_file) as file:
-            lines = "".join(f"{each.text}\n" for each in exported).encode()
-            file.resize(len(lines))
-            file.write_at(0, lines)
     if as_json:
         document: dict[str, object] = {
             "hashes": [each.describe() for each in exported],

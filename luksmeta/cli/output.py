@@ -138,6 +138,17 @@ def require_new(name: str) -> None:
         raise StorageExistsError("file exists").about(name)
 
 
+@contextlib.contextmanager
+def after_making(*names: str) -> Iterator[None]:
+    """Results about new files: an error in saying them says that the files are whole."""
+    try:
+        yield
+    except StorageError as error:
+        if names and error.storage_name == STANDARD_OUTPUT:
+            error.advise(f"written, and complete: {', '.join(names)}")
+        raise
+
+
 def say_new_file(name: str, size: int, what: str, *, as_json: bool) -> None:
     """The new file that a dry run would have made; StorageExistsError when the name is taken."""
     require_new(name)

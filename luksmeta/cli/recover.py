@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -25,17 +26,21 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.cli.unlocking import read_volume_key, try_passphrases
-from luksmeta.errors import VolumeKeyError
+from luksmeta.errors import AlgorithmError, VolumeKeyError
 from luksmeta.extents import Extent
 from luksmeta.kdf.pbkdf import Limits
 from luksmeta.model import SECTOR_SIZE
+from luksmeta.secret import SecretBytes
+from luksmeta.sector import engine
+from luksmeta.sector.cipher_spec import CipherSpec
 
 if TYPE_CHECKING:
     from luksmeta.forensics.recovery.recovery import Recovery
 
     RangeType = click.ParamType[Extent]
+    CipherType = click.ParamType[str]
 else:  # no generic class before click 8.3
-    RangeType = click.ParamType
+    RangeType = CipherType = click.ParamType
 
 
 _MAX_TIME: Final = 60_000  # milliseconds of one derivation: what is left may be damaged, or hostile
@@ -57,6 +62,25 @@ class ByteRange(RangeType):
             return Extent(int(offset, 0), int(size, 0) if size else 1)
         except ValueError:
             self.fail(f"{value!r} is not OFFSET:SIZE", param, ctx)
+
+
+class Cipher(CipherType):
+    """A cipher that can decrypt here."""
+
+    name = "cipher"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """The specification, as it was given."""
+        text = str(value)
+        try:
+            for size in CipherSpec.parse(text).key_sizes or (32,):
+                with SecretBytes(bytes(size)) as key:
+                    engine.create(text, key, SECTOR_SIZE).close()
+        except AlgorithmError as error:
+            self.fail(str(error), param, ctx)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +134,13 @@ def search_options(command: Command) -> Command:
                 help="LUKS2: a header copy could lie here too.",
             ),
             click.option("--uuid", type=Uuid(), help="Of the volume, where its own is gone."),
-            click.option("-c", "--cipher", metavar="SPEC", help="Of the data, where it is known."),
+            click.option(
+                "-c",
+                "--cipher",
+                type=Cipher(),
+                metavar="SPEC",
+                help="Of the data, where it is known.",
+            ),
             click.option(
                 "--sector-size",
                 type=click.Choice(["512", "1024", "2048", "4096"]),
@@ -209,6 +239,7 @@ def recover_command(
         raise click.UsageError("-o or --repaired must name a new file, unless with --dry-run")
     if search.flipped_bit is not None and key.key_file is None:
         raise click.UsageError("--flipped-bit needs a --key-file")
+    _require_different(*result.new_files, result.read_log)
     for name in result.new_files:
         output.require_new(name)
     with ExitStack() as stack:
@@ -236,9 +267,54 @@ def recover_command(
             if result.dry_run and recovery.candidates:
                 _say(recovery, result)  # what was found, though it proves nothing
             raise
+        _warn_of_contradictions(recovery, volume, search)
         if not result.dry_run:
             _write(recovery, result)
-        _say(recovery, result)
+            _warn_unproved(recovery)
+        with output.after_making(*(() if result.dry_run else result.new_files)):
+            _say(recovery, result)
+
+
+def _require_different(*names: str | None) -> None:
+    """A usage error where two new files have the same name."""
+    paths = [os.path.realpath(each) for each in names if each is not None]
+    for each in paths:
+        if paths.count(each) > 1:
+            raise click.UsageError(f"{each}: named twice for a new file")
+
+
+def _warn_of_contradictions(
+    recovery: Recovery, volume: VolumeOptions, search: SearchOptions
+) -> None:
+    """What was said to be known and is otherwise in the header that is taken."""
+    from luksmeta.forensics.recovery.data_start import places_of
+
+    chosen = recovery.chosen
+    if chosen is None:
+        return
+    base = chosen.base if volume.header is None else 0
+    for place in places_of(chosen.metadata):
+        sectors = (place.offset + base) // SECTOR_SIZE
+        for option, stated, there in (
+            ("--cipher", search.cipher, place.cipher),
+            ("--sector-size", search.sector_size, place.sector_size),
+            ("--offset", search.offset, sectors),
+        ):
+            if stated is not None and _plain64(stated) != _plain64(there):
+                output.warning(f"{option} {stated}: the header that is taken says {there}")
+
+
+def _plain64(value: object) -> str:
+    """``plain`` is the same up to 2 TiB."""
+    text = str(value)
+    return f"{text}64" if text.endswith("-plain") else text
+
+
+def _warn_unproved(recovery: Recovery) -> None:
+    from luksmeta.cli.recover_page import proof_of
+
+    if recovery.proof is None or not recovery.proof.holds:
+        output.warning(proof_of(recovery))
 
 
 def _prove(

@@ -23,7 +23,7 @@ def plan_page(recovery: Recovery) -> Iterator[str]:
         yield f"{number}: {_title(candidate)}{chosen}"
         yield from _details(candidate)
     yield ""
-    yield _proof(recovery)
+    yield proof_of(recovery)
 
 
 def result_page(recovery: Recovery, files: Mapping[str, str | None]) -> Iterator[str]:
@@ -35,7 +35,8 @@ def result_page(recovery: Recovery, files: Mapping[str, str | None]) -> Iterator
     for kind, name in files.items():
         if name is not None:
             yield f"{name}: {kinds[kind]}, {_title(candidate)}"
-    yield f"  {_proof(recovery)}"
+    if recovery.proof is not None and recovery.proof.holds:
+        yield f"  {recovery.proof.text}"
     for loss in candidate.lost:
         yield f"  lost: {output.one_line(loss)}"
 
@@ -60,5 +61,6 @@ def _details(candidate: Candidate) -> Iterator[str]:
         yield f"  lost: {output.one_line(loss)}"
 
 
-def _proof(recovery: Recovery) -> str:
+def proof_of(recovery: Recovery) -> str:
+    """What shows that the chosen header is right, or that nothing does."""
     return _UNPROVED if recovery.proof is None else recovery.proof.text

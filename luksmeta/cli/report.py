@@ -89,7 +89,8 @@ def report_command(
         with replaced(output_file) as file:
             file.write(page)
     _say_errors(errors)
-    _say(report, output_file, len(page), as_json=as_json)
+    with output.after_making(output_file):
+        _say(report, output_file, len(page), as_json=as_json)
     return errors[-1].exit_status if errors else 0
 
 

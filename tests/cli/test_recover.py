@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from luksmeta.forensics.recovery.recovery import SCHEMA
 from luksmeta.formatting import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS, VOLUME_KEY
-from tests.cli.runner import CHEAP, Answer, done, key_file, luksmeta, opens, refused
+from tests.cli.runner import CHEAP, COMMAND, Answer, done, key_file, luksmeta, opens, refused
 from tests.corpus import PROJECT, stream
 from tests.defects.damage import bytes_at
 from tests.forensics.rescue import PLAINTEXT, SLOT, backup_of, content, damaged, volume
@@ -167,8 +169,9 @@ def test_data_without_a_known_structure_is_taken_only_when_asked_for(tmp_path: P
     assert plan.status == 2
     assert "new header around known key" in plan.out
     assert "chosen" not in plan.out
-    answer = done(recover(image, "-o", header, "--unproved", *options))
-    assert "  not proved: the volume key" in answer.out
+    answer = recover(image, "-o", header, "--unproved", *options)
+    assert answer.status == 0
+    assert answer.err.startswith("luksmeta: warning: not proved: the volume key")
     assert opens(image, THIRD, "--header", header)
 
 
@@ -217,8 +220,12 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
 
 def test_without_a_key_it_is_written_and_said_to_be_unproved(tmp_path: Path) -> None:
     image, header = damaged_image(tmp_path, "luks2", bytes_at(0, bytes(6))), tmp_path / "header"
-    assert "not proved" in done(recover(image, "-o", header)).out
-    check(image, header)
+    for option, name in ((), header), (("--json",), tmp_path / "other"):
+        answer = recover(image, "-o", name, *option)
+        assert answer.status == 0
+        assert answer.err.startswith("luksmeta: warning: not proved: ")
+        assert "proved" not in answer.out.replace("unproved", "")
+        check(image, name)
 
 
 def test_the_passphrase_may_come_through_standard_input(tmp_path: Path) -> None:
@@ -238,7 +245,7 @@ def test_a_sparse_image_stays_sparse(tmp_path: Path) -> None:
     image, copy = damaged_image(tmp_path, "luks2", bytes_at(0, bytes(6))), tmp_path / "copy"
     with image.open("r+b") as file:
         file.truncate(1 << 30)
-    done(luksmeta("recover", image, "--repaired", copy))
+    done(luksmeta("recover", image, "--repaired", copy, "--key-file", key_file(tmp_path)))
     assert copy.stat().st_size == 1 << 30
     assert copy.stat().st_blocks * 512 < 4 << 20
 
@@ -280,6 +287,65 @@ def test_a_wrong_bit_in_a_known_place(tmp_path: Path) -> None:
     refused(recover(image, "-o", header, *key, "--flipped-bit", "here"), 1, "OFFSET:SIZE")
     done(recover(image, "-o", header, *key, "--flipped-bit", f"{at:#x}:2"))
     check(image, header)
+
+
+def test_a_cipher_that_is_none_is_refused(tmp_path: Path) -> None:
+    image, header = damaged_image(tmp_path, "luks2"), tmp_path / "header"
+    for cipher in ("nonsense", "aes-xts-nonsense", "aes-"):
+        refused(recover(image, "-o", header, "--cipher", cipher), 1, "--cipher")
+    assert not header.exists()
+
+
+def test_what_contradicts_the_header_is_warned_of(tmp_path: Path) -> None:
+    image, header = damaged_image(tmp_path, "luks2"), tmp_path / "header"
+    key = ("--key-file", key_file(tmp_path))
+    start = builders.data_offset("luks2") // 512
+    fitting = ("--cipher", "aes-xts-plain", "--offset", str(start), "--sector-size", "512")
+    done(recover(image, "--dry-run", *key, *fitting))
+    other = ("--cipher", "serpent-xts-plain64", "--offset", "7", "--sector-size", "4096")
+    answer = recover(image, "-o", header, *key, *other)
+    assert answer.status == 0
+    assert answer.err.splitlines() == [
+        "luksmeta: warning: --cipher serpent-xts-plain64: the header that is taken says "
+        "aes-xts-plain64",
+        "luksmeta: warning: --sector-size 4096: the header that is taken says 512",
+        f"luksmeta: warning: --offset 7: the header that is taken says {start}",
+    ]
+
+
+def test_a_name_is_that_of_one_new_file(tmp_path: Path) -> None:
+    image = damaged_image(tmp_path, "luks2")
+    one, same = tmp_path / "new", tmp_path / "." / "new"
+    names = ("-o", "--repaired", "--read-log")
+    for first, second in itertools.combinations(names, 2):
+        more = () if "-o" in (first, second) else ("-o", tmp_path / "header")
+        refused(recover(image, first, one, second, f"{same}", *more), 1, "named twice")
+    assert list(tmp_path.iterdir()) == [image]
+
+
+def test_a_full_standard_output_leaves_a_file_that_is_said_to_be_whole(tmp_path: Path) -> None:
+    image, header = damaged_image(tmp_path, "luks2"), tmp_path / "header"
+    key = str(key_file(tmp_path))
+    line = [*COMMAND, "recover", str(image), "-o", str(header), "--key-file", key]
+    with Path("/dev/full").open("wb") as full:
+        answer = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert answer.returncode == 4
+    assert f"written, and complete: {header}".encode() in answer.stderr
+    check(image, header)
+
+
+def test_an_empty_image_has_no_salts_that_could_be_gone(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(b"")
+    line = refused(recover(image, "-o", tmp_path / "header"), 4, "it is empty")
+    assert "salts" not in line
+
+
+def test_key_material_that_is_gone_is_said_first(tmp_path: Path) -> None:
+    gone = bytes_at(SLOT["luks2"], bytes(0x40000))
+    image = damaged_image(tmp_path, "luks2", gone)
+    line = refused(recover(image, "-o", tmp_path / "h", "--key-file", key_file(tmp_path)), 2)
+    assert line.index("keyslot 0: ") < line.index("no keyslot opens")
 
 
 # --- what is said, and what was read -------------------------------------------------------------

@@ -28,7 +28,6 @@ from luksmeta.storage import Storage
 
 _SECTOR_MAX: Final = 4096  # so that each window is whole sectors of any size
 _BLOCK: Final = 16
-_FIRST: Final = WINDOWS[0][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,16 @@ class DataStart:
     def promises(self, cipher: SectorCipher, *, named_only: bool) -> bool:
         """Whether :meth:`under` may find something: a look that costs little, for many places.
 
-        Unless ``named_only``, sectors that are not random are looked for in the first window.
+        Unless ``named_only``, also for sectors that are not random.
         """
         plaintext = bytearray(LOOKED_AT)
         view = memoryview(plaintext)
         for start, data in self._windows:
             cipher.decrypt_into(start // SECTOR_SIZE, data, view[start : start + len(data)])
-        return may_be_named(plaintext) or (not named_only and not is_noise(plaintext[:_FIRST]))
+        if named_only:
+            return may_be_named(plaintext)
+        seen = b"".join(view[start : start + len(data)] for start, data in self._windows)
+        return may_be_named(plaintext) or not is_noise(seen)
 
     def under(self, place: DataPlace, key: SecretBytes) -> Recognition | None:
         """What it is under this key; None for noise, or where the cipher does not take the key.

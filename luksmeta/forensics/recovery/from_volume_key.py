@@ -94,10 +94,10 @@ def find_data(
 ) -> FoundData:
     """How this key decrypts the data of ``storage``.
 
-    The usual offsets first, then every multiple of 1 MiB up to 1 GiB, and with the usual ciphers
-    of 4096 bytes up to 32 MiB: there only structures that are known count. A place that has one
-    counts before all others. Raises VolumeKeyError where nothing that is tried gives anything but
-    noise.
+    The usual offsets first, then every multiple of 1 MiB up to 1 GiB, and of 4096 bytes up to 32
+    MiB: there with the usual ciphers and for known structures only, unless the cipher is known. A
+    place that has a known structure counts before all others. Raises VolumeKeyError where nothing
+    that is tried gives anything but noise.
     """
     rounds = list(_rounds(storage.size, known, len(key)))
     total = sum(len(each.offsets) for each in rounds)
@@ -203,8 +203,11 @@ def _rounds(size: int, known: Known, key_size: int) -> Iterator[_Round]:
     yield _Round([n for n in far if n >= known.behind and n not in done], ciphers, is_quick=True)
     done.update(far)
     others = [each for each in near if each >= known.behind and each not in done]
-    fast = [each for each in ciphers if each in _FAST or known.cipher is not None]
-    yield _Round(others, fast, is_quick=True, named_only=True)
+    if known.cipher is None:
+        fast = [each for each in ciphers if each in _FAST]
+        yield _Round(others, fast, is_quick=True, named_only=True)
+    else:
+        yield _Round(others, ciphers, is_quick=True)
 
 
 def _ciphers(known: Known, key_size: int) -> Iterator[str]:

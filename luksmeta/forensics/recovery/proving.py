@@ -124,7 +124,8 @@ class Prover:
         if self.hindrances:
             text += f"; not tried: {'; '.join(dict.fromkeys(map(str, self.hindrances)))}"
         lost = dict.fromkeys(each for candidate in candidates for each in candidate.lost)
-        text += "".join(f"; {each}" for each in lost if each.startswith("keyslot "))
+        gone = [each for each in lost if each.startswith("keyslot ")]
+        text = "; ".join((*gone, text))
         return PassphraseError(text, tried=self.tried).advise(
             "damaged key material opens with no passphrase: a header backup (--backup) or the "
             "volume key (--volume-key-file) is needed then"

@@ -296,6 +296,8 @@ def _not_proved(found: FoundData) -> VolumeKeyError:
 
 def _nothing(storage: Storage) -> HeaderError:
     """Which bytes are gone, and what that means."""
+    if not storage.size:
+        return HeaderError("nothing to recover a header from: it is empty").about(storage.name)
     looked_at = Extent(0, min(_LOOKED_AT.size, storage.size))
     runs = runs_of(storage, looked_at)
     there = ", ".join(f"{run.extent} {run.state}" for run in runs[:4]) or "no bytes at all"
