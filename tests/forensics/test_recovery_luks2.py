@@ -257,3 +257,22 @@ def test_whatever_a_damaged_text_says_it_is_refused_or_recovered(seed: int) -> N
         if recovery.candidates:
             with suppress(LuksError):
                 recovery.prove(FIRST)
+
+
+OTHER_UUID = b"01234567-89ab-cdef-0123-456789abcdef"
+
+
+@pytest.mark.parametrize(("place", "version"), [(0, b""), (0x200000, b"\0\1")])
+def test_another_volumes_remains_are_told(place: int, version: bytes) -> None:
+    disk = bytearray(volume("luks2")) + bytes(0x300000)
+    if version:
+        disk[place + 6 : place + 8] = version
+    disk[place + 168 : place + 208] = OTHER_UUID.ljust(40, b"\0")
+    told = f"{OTHER_UUID.decode()}, or what is left of it, lies at {place:#x}: scan"
+    with recovering(bytes(disk)) as recovery:
+        recovery.prove(FIRST)
+        assert recovery.chosen is not None
+        assert any(told in each for each in recovery.chosen.reasons)
+    with recovering(volume("luks2")) as sound:
+        assert sound.chosen is not None
+        assert not any("scan" in each for each in sound.chosen.reasons)

@@ -21,6 +21,7 @@ from luksmeta.forensics.recovery.candidates import Candidate, ranked
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired
 from luksmeta.forensics.recovery.exchanged_areas import exchanged
 from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
+from luksmeta.forensics.recovery.foreign_remains import with_remains_told
 from luksmeta.forensics.recovery.from_volume_key import FoundData, Known, find_data, with_keyslot
 from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
 from luksmeta.forensics.recovery.proving import Proof, Prover, knows, prove_volume_key
@@ -272,7 +273,7 @@ def recover(
             kept = _opened(backup, stack, read_log)
             found += from_backup.candidates(storage, kept, ranked(found))
         apart = None if header is None else data
-        candidates = with_damage_told(ranked(found))
+        candidates = with_remains_told(with_damage_told(ranked(found)), storage)
         return Recovery(storage, apart, candidates, known, stack.pop_all())
 
 
