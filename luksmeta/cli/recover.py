@@ -361,7 +361,8 @@ def _prove_volume_key(
 ) -> None:
     with ExitStack() as stack:
         volume_key = stack.enter_context(read_volume_key(given.file, None))
-        version = recovery.version_of(volume_key, limits=given.limits)
+        with progress.waiting("Trying the digests"):
+            version = recovery.version_of(volume_key, limits=given.limits)
         if new_key.new_keyfile is None and version is not None:
             recovery.prove_volume_key(volume_key, limits=given.limits)
             return

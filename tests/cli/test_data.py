@@ -211,6 +211,19 @@ def test_a_full_or_closed_standard_output_is_status_4(image: Path, length: str) 
         assert result.stderr == b"luksmeta: error: standard output: is closed\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("command", ["hash", "report", "backup-header"])
+def test_a_new_file_is_said_to_be_whole_where_nothing_else_can_be_said(
+    image: Path, tmp_path: Path, command: str
+) -> None:
+    for number, redirection in enumerate(("> /dev/full", ">&-")):
+        new = tmp_path / f"new{number}"
+        result = shell(f'"$@" {redirection}', command, image, "-o", new)
+        assert result.returncode == 4
+        assert f"written, and complete: {new}".encode() in result.stderr
+        assert new.stat().st_size > 0
+
+
 @pytest.mark.parametrize(
     ("offset", "size"), [(0, 10), (1, 511), (511, 2), (5000, 10_000), (DATA_SIZE - 3, 3), (7, 0)]
 )
