@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import luksmeta
-from luksmeta import MemoryStorage, Pbkdf2, SecretBytes, UnsupportedError, VolumeKeyError
+from luksmeta import Limits, MemoryStorage, Pbkdf2, SecretBytes, UnsupportedError, VolumeKeyError
+from luksmeta.forensics.recovery import recovery as recovery_module
 from luksmeta.forensics.recovery.data_start import DataStart
 from luksmeta.forensics.recovery.from_volume_key import CIPHERS, Known, find_data
 from luksmeta.formatting import Version
@@ -216,3 +217,21 @@ def test_a_file_system_anywhere_counts_before_the_usual_places() -> None:
         disk = MemoryStorage(stream("cbc", MIB - 0x40000) + bytes(data))
         found = find_data(disk, key, Known(cipher=cipher))
     assert found.place.offset == MIB - 0x40000
+
+
+def test_a_digest_is_paid_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    knows = recovery_module.knows
+
+    def counted(*arguments: Any) -> bool:  # noqa: ANN401  # those of knows
+        asked.append(1)
+        return knows(*arguments)
+
+    monkeypatch.setattr(recovery_module, "knows", counted)
+    limits = Limits(milliseconds=60_000)
+    with recovering(volume("luks2")) as recovery, SecretBytes(VOLUME_KEY) as key:
+        assert recovery.version_of(key, limits=Limits(iterations=1)) is None
+        assert recovery.version_of(key, limits=limits) == 2
+        before = len(asked)
+        assert recovery.prove_volume_key(key, limits=limits).by_digest
+    assert len(asked) == before

@@ -60,7 +60,7 @@ class Recovery(Closing):
         self._data = data
         self._known = known
         self._stack = stack
-        self._asked: tuple[BytesLike | SecretBytes, int | None] | None = None
+        self._asked: tuple[SecretBytes, Limits | None, int | None] | None = None
         self._not_asked: ResourceLimitError | None = None
 
     def require_any(self) -> None:
@@ -159,11 +159,15 @@ class Recovery(Closing):
         return None if number is None else self.candidates[number].metadata.version
 
     def _knowing(self, volume_key: BytesLike | SecretBytes, limits: Limits | None) -> int | None:
-        """The number of the candidate whose digest knows this key, found out once for each key."""
-        if self._asked is None or self._asked[0] is not volume_key:
-            with SecretBytes(volume_key) as key:
-                self._asked = volume_key, self._find_knowing(key, limits)
-        return self._asked[1]
+        """The number of the candidate whose digest knows this key; a SecretBytes is asked once."""
+        asked = self._asked
+        if asked is not None and asked[0] is volume_key and asked[1] == limits:
+            return asked[2]
+        with SecretBytes(volume_key) as key:
+            number = self._find_knowing(key, limits)
+        if isinstance(volume_key, SecretBytes):
+            self._asked = volume_key, limits, number
+        return number
 
     def _find_knowing(self, key: SecretBytes, limits: Limits | None) -> int | None:
         self._not_asked = None
