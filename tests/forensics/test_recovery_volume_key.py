@@ -12,6 +12,7 @@ from luksmeta import Limits, MemoryStorage, Pbkdf2, SecretBytes, UnsupportedErro
 from luksmeta.forensics.recovery import recovery as recovery_module
 from luksmeta.forensics.recovery.data_start import DataStart
 from luksmeta.forensics.recovery.from_volume_key import CIPHERS, Known, find_data
+from luksmeta.forensics.recovery.proving import knows
 from luksmeta.formatting import Version
 from luksmeta.model import CryptSegment
 from luksmeta.sector import engine
@@ -221,7 +222,6 @@ def test_a_file_system_anywhere_counts_before_the_usual_places() -> None:
 
 def test_a_digest_is_paid_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    knows = recovery_module.knows
 
     def counted(*arguments: Any) -> bool:  # noqa: ANN401  # those of knows
         asked.append(1)
