@@ -261,11 +261,12 @@ def recover_command(
             recovery.choose(search.candidate)
         if key.volume_key_file is None:
             recovery.require_any()
+        found = len(recovery.candidates)
         try:
             _prove(recovery, search, key, new_key, made)
         except VolumeKeyError:
-            if result.dry_run and recovery.candidates:
-                _say(recovery, result)  # what was found, though it proves nothing
+            if result.dry_run and len(recovery.candidates) > found:
+                _say(recovery, result)  # the new header, though nothing proves its key
             raise
         _warn_of_contradictions(recovery, volume, search)
         if not result.dry_run:
