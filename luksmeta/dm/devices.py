@@ -27,17 +27,23 @@ class Part(SliceStorage):
     """
 
     def __init__(
-        self, users: list[Part], line: TableLine, base: Storage, extent: Extent, *, is_own: bool
+        self,
+        users: dict[int, Part],
+        line: TableLine,
+        base: Storage,
+        extent: Extent,
+        *,
+        is_own: bool,
     ) -> None:
         super().__init__(base, extent.offset, extent.size)
         self._users = users
         self.line = line
         self.is_own = is_own
-        users.append(self)
+        users[id(self)] = self
 
     def close(self) -> None:
         """Use it no longer; the device stays open, others may use it. Harmless when repeated."""
-        self._users[:] = [each for each in self._users if each is not self]
+        self._users.pop(id(self), None)
 
 
 class Keeper(Protocol):
@@ -68,7 +74,8 @@ class Devices(Closing):
         self._opened: dict[str, Storage] = {}
         self._being_opened: list[str] = []
         self._origins: dict[int, Origin] = {}  # by the identity of the storage
-        self._users: list[Part] = []
+        self._users: dict[int, Part] = {}  # by identity, as the next
+        self._owners: dict[int, Part] = {}
 
     def open(self, name: str) -> Storage:
         """The storage of this name; TableError for one that is not known, or lies upon itself."""
@@ -121,9 +128,10 @@ class Devices(Closing):
     def _claim(
         self, line: TableLine, name: str, storage: Storage, extent: Extent, *, is_own: bool
     ) -> Part:
-        part = Part(self._users, line, storage, extent, is_own=is_own)
-        for other in self._users:
-            if other is not part and (is_own or other.is_own) and _collide(part, other):
+        part = Part(self._owners if is_own else self._users, line, storage, extent, is_own=is_own)
+        others = [*self._owners.values(), *(self._users.values() if is_own else ())]
+        for other in others:
+            if other is not part and _collide(part, other):
                 part.close()
                 raise line.error(
                     f"{name}: a COW device is one target's alone, and on a byte of it lies what "
@@ -143,6 +151,7 @@ class Devices(Closing):
         self._opened.clear()
         self._origins.clear()
         self._users.clear()
+        self._owners.clear()
 
 
 def _collide(part: Part, other: Part) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -311,6 +312,15 @@ def test_what_would_be_written_at_two_places_is_refused(table: str, line: int) -
     with pytest.raises(TableError, match=f"line {line}: .*writes already"):
         MappedDevice(table, _stacked(writable=True))
     assert MappedDevice(table, _stacked(writable=False)).size
+
+
+def test_a_table_of_many_lines_is_opened_and_closed_at_once() -> None:
+    """What each line uses is looked at beside all others, and not beside each."""
+    count = 1 << 15
+    table = "".join(f"{n} 1 linear a {count - 1 - n}\n" for n in range(count))
+    start = time.process_time()
+    mapped(table, a=MemoryStorage(count * 512)).close()
+    assert time.process_time() - start < 6
 
 
 def test_two_names_of_one_file_are_one_device(tmp_path: Path) -> None:
