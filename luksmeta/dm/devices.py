@@ -123,7 +123,10 @@ class Devices(Closing):
         One that is read-only may be shared.
         """
         storage = self.open(name)
-        return self._claim(line, name, storage, Extent(0, storage.size), is_own=storage.writable)
+        whole = Extent(0, storage.size)
+        part = self._claim(line, name, storage, whole, is_own=storage.writable)
+        part.name = storage.name
+        return part
 
     def _claim(
         self, line: TableLine, name: str, storage: Storage, extent: Extent, *, is_own: bool

@@ -299,7 +299,7 @@ def test_a_disk_with_something_on_it_is_no_new_store(disk: bytes, found: str) ->
     cow = MemoryStorage(disk)
     with pytest.raises(StoreError) as refusal:
         Pair(MemoryStorage(_ORIGIN), cow)
-    assert f"is no exception store: {found}" in str(refusal.value)
+    assert str(refusal.value) == f"memory: is no exception store: {found}"
     assert "its first 1024 bytes" in str(refusal.value.hint)
     assert refusal.value.exit_status == 4
     assert cow.data == disk
