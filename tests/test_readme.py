@@ -27,9 +27,11 @@ def test_the_python_example_runs(
     monkeypatch.setattr(luksmeta.Argon2id, "calibrate", lambda **_: cheap)
     (example,) = _blocks("python")
     exec(compile(example, "README.md", "exec"), {})
-    version_and_uuid, tried = capsys.readouterr().out.splitlines()
+    version_and_uuid, tried, *found = capsys.readouterr().out.splitlines()
     assert version_and_uuid.startswith("2 ")
     assert tried == "(1,)"
+    uuid = version_and_uuid.split()[1]
+    assert found == [f"0x0 2 primary {uuid}", f"0x4000 2 secondary {uuid}"]
 
 
 def test_the_first_command_does_what_it_says(tmp_path: Path) -> None:
