@@ -36,4 +36,4 @@ def log_to(name: str | None) -> Iterator[ReadLog | None]:
         open(file.fileno(), "w", encoding="utf-8", closefd=False) as stream,  # a descriptor
         output.errors_of(name),
     ):
-        yield ReadLog(stream)
+        yield ReadLog(stream, name)

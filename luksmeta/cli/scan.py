@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import click
@@ -10,7 +10,7 @@ import click
 from luksmeta.cli import output, progress
 from luksmeta.cli.options import FileName, json_option
 from luksmeta.cli.read_log import log_to, read_log_option
-from luksmeta.errors import StorageError
+from luksmeta.errors import LuksError, StorageError
 from luksmeta.forensics.findings import Finding, Role, Scan
 from luksmeta.forensics.scanner import scan
 from luksmeta.sizes import format_size
@@ -56,24 +56,40 @@ def scan_command(
     """
     output.log(f"scan of {', '.join(disks)}, --debug {debug}")
     with log_to(read_log) as log:
-        scans = []
+        scans: list[Scan] = []
+        failures: dict[str, LuksError] = {}
         for disk in disks:
-            with progress.bar(f"Searching {disk}") as show:
-                found = scan(
-                    disk, unaligned=unaligned, deep=deep, raw=raw, progress=show, read_log=log
-                )
+            try:
+                with progress.bar(f"Searching {disk}") as show:
+                    found = scan(
+                        disk, unaligned=unaligned, deep=deep, raw=raw, progress=show, read_log=log
+                    )
+            except LuksError as error:
+                failures[disk] = error.about(disk)
+                continue
             scans.append(found)
             _warn(found)
             if not as_json:
                 output.say(_page(found, is_all=is_all))
+    _tell(failures, is_anything_searched=bool(scans))
     if as_json:
         output.say_json(
             {
                 "findings": [each.describe() for one in scans for each in _shown(one, is_all)],
                 "disks": [one.describe() for one in scans],
+                "errors": [{"disk": disk, "error": error.text} for disk, error in failures.items()],
             }
         )
-    return _NOT_ALL_WAS_READ if any(one.unreadable for one in scans) else 0
+    worst = max((error.exit_status for error in failures.values()), default=0)
+    return max(worst, _NOT_ALL_WAS_READ if any(one.unreadable for one in scans) else 0)
+
+
+def _tell(failures: Mapping[str, LuksError], *, is_anything_searched: bool) -> None:
+    """One disk that cannot be searched does not stop the others; without any it is the error."""
+    for error in failures.values():
+        if not is_anything_searched:
+            raise error
+        output.error(str(error), hint=error.hint)
 
 
 def _shown(found: Scan, is_all: bool) -> list[Finding]:

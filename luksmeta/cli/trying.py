@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+import click
 
 from luksmeta.cli import interrupts, output, progress, prompt
 from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.seal_options import SealOptions
-from luksmeta.cli.try_options import STANDARD_INPUT, TryOptions
-from luksmeta.errors import PassphraseError
+from luksmeta.cli.try_options import TryOptions
+from luksmeta.errors import PassphraseError, StorageError
 from luksmeta.forensics.containers import open_evidence
 from luksmeta.storage import Storage, new_file
 from luksmeta.trust.opening import open_header
@@ -43,6 +49,7 @@ def search(
     with ExitStack() as stack:
         found_file = None
         if trying.found_file is not None:  # made at once: hours later it must not be impossible
+            _remove_what_a_killed_search_left(trying)
             stack.enter_context(interrupts.making(trying.found_file))
             found_file = stack.enter_context(new_file(trying.found_file))
         evidence = stack.enter_context(open_evidence(volume.header_file).storage)
@@ -59,6 +66,16 @@ def search(
             found_file.resize(len(passphrase))
             found_file.write_at(0, passphrase)
     _report(run, found, volume, trying, as_json=as_json)
+
+
+def _remove_what_a_killed_search_left(trying: TryOptions) -> None:
+    """An empty file of one's own, where the search goes on: nothing was found for it."""
+    if trying.state is None or trying.found_file is None or not Path(trying.state).exists():
+        return
+    with suppress(OSError):
+        status = Path(trying.found_file).lstat()
+        if stat.S_ISREG(status.st_mode) and not status.st_size and status.st_uid == os.getuid():
+            Path(trying.found_file).unlink()
 
 
 def _report(
@@ -187,6 +204,8 @@ def _prepared(target: Target, guesses: Guesses, key: UnlockOptions, trying: TryO
 
     processes = target.processes(trying.processes, key.max_memory)
     lines, digest = _measured(guesses.words)
+    if trying.state is not None and any(each.is_read_once for each in guesses.words):
+        raise click.UsageError("--state needs word lists that can be read again: no pipe")
     total = None if lines is None else guesses.at_most(lines)
     run = Search(target, guesses, processes if total is None else max(min(processes, total), 1))
     if trying.state is None:
@@ -201,10 +220,10 @@ def _prepared(target: Target, guesses: Guesses, key: UnlockOptions, trying: TryO
 
 
 def _measured(words: Sequence[WordList]) -> tuple[int | None, bytes | None]:
-    """The number of lines and a digest of word lists; nothing is known of standard input."""
+    """The number of lines and a digest of word lists; nothing is known of those read once."""
     import hashlib
 
-    if any(each.path == STANDARD_INPUT for each in words):
+    if any(each.is_read_once for each in words):
         return None, None
     lines, digests = 0, b""
     with progress.waiting("Reading the word lists"):
@@ -216,25 +235,34 @@ def _measured(words: Sequence[WordList]) -> tuple[int | None, bytes | None]:
 
 @contextmanager
 def _kept(run: Search, state: State | None) -> Iterator[Callable[[], None]]:
-    """Save the position from time to time, and at the end."""
+    """Save the position from time to time, and at the end; without room the search goes on."""
     if state is None:
         yield lambda: None
         return
-    saved = time.monotonic()
+    saved, is_saved = time.monotonic(), True
 
     def save_now_and_then() -> None:
-        nonlocal saved
-        if time.monotonic() - saved >= _SAVE_SECONDS:
-            state.save(run.position)
+        nonlocal saved, is_saved
+        if is_saved and time.monotonic() - saved >= _SAVE_SECONDS:
+            is_saved = _saved(state, run.position)
             saved = time.monotonic()
 
     try:
         yield save_now_and_then
-    except KeyboardInterrupt:
-        output.warning(f"{state.path}: {run.position} guesses tried; the same command goes on")
-        raise
     finally:
-        state.save(run.position)
+        is_saved = _saved(state, run.position)
+        if is_saved and isinstance(sys.exception(), KeyboardInterrupt):
+            output.warning(f"{state.path}: {run.position} guesses tried; the same command goes on")
+
+
+def _saved(state: State, position: int) -> bool:
+    """Whether the position could be saved; a warning where it could not."""
+    try:
+        state.save(position)
+    except StorageError as error:
+        output.warning(f"the position of the search is not saved: {error}")
+        return False
+    return True
 
 
 def _not_found(run: Search) -> PassphraseError:

@@ -21,10 +21,10 @@ from typing import Any, Final, TextIO
 
 from luksmeta.closing import Closing
 from luksmeta.disks.part_storage import PartStorage
-from luksmeta.errors import StorageError
+from luksmeta.errors import LuksError, StorageError
 from luksmeta.extents import Extent
 from luksmeta.secret import BytesLike
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.storage import FileStorage, Storage, storage_error
 
 READ_LOG_FORMAT: Final = "luksmeta-read-log-1"
 _OPEN_RUNS: Final = 8  # the sweep over a disk, and the looks at headers in between
@@ -86,6 +86,12 @@ class FileReads(Closing):
             self._log.write({"file": self._name, **entry})
 
 
+class ReadLogError(LuksError):
+    """The record of reads cannot be written; not a matter of the evidence."""
+
+    exit_status = 4
+
+
 class ReadLog:
     """Which bytes of which files were read, as JSON Lines on ``stream``.
 
@@ -94,8 +100,9 @@ class ReadLog:
     ``size`` and ``sha256``. Bytes that were read twice are in two runs.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, name: str = "the log of reads") -> None:
         self._stream = stream
+        self.name = name
         self.write({"format": READ_LOG_FORMAT})
 
     def opened(self, name: str, size: int) -> FileReads:
@@ -105,8 +112,11 @@ class ReadLog:
         return FileReads(self, name)
 
     def write(self, entry: dict[str, object]) -> None:
-        """One line."""
-        self._stream.write(json.dumps(entry) + "\n")
+        """One line; ReadLogError, which names the log, where it cannot be written."""
+        try:
+            self._stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise ReadLogError(storage_error(error).text).about(self.name) from error
 
 
 class EvidenceFile(Evidence):

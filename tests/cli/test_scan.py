@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +15,11 @@ import pytest
 
 from luksmeta.cli import scan as scan_module
 from luksmeta.extents import Extent
+from luksmeta.forensics.evidence import ReadLog, ReadLogError
 from luksmeta.forensics.findings import Scan
+from luksmeta.forensics.scanner import scan
 from luksmeta.luks2.binary_header import BinaryHeader, with_checksum
+from tests import builders
 from tests.cli.runner import COMMAND, done, luksmeta, refused
 from tests.corpus import PROJECT
 from tests.crash.processes import STRACE
@@ -67,7 +73,7 @@ def test_the_document_is_that_of_the_specification(disk: Path) -> None:
     text = (PROJECT / "spec" / "forensics.md").read_text()
     clause = text[text.index("**L6.7.11**") :]
     first, second = re.findall(r"(?:^\| `.*\n)+", clause, re.MULTILINE)[:2]
-    assert list(document) == ["findings", "disks"]
+    assert list(document) == ["findings", "disks", "errors"]
     for table, members in ((first, document["findings"]), (second, document["disks"])):
         named = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
         assert all(list(each) == named for each in members)
@@ -165,3 +171,34 @@ def test_the_log_is_all_that_the_system_sees_read(disk: Path, tmp_path: Path) ->
 def pages(offset: int, size: int) -> range:
     """The sectors of a read."""
     return range(offset // 512, -(-(offset + size) // 512))
+
+
+def test_a_disk_that_cannot_be_searched_stops_no_other(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    for order in ((volume, tmp_path / "none"), (tmp_path / "none", volume)):
+        answer = luksmeta("scan", "--json", *order)
+        assert answer.status == 4
+        assert len(answer.json["findings"]) == 2
+        assert [each["disk"] for each in answer.json["errors"]] == [str(tmp_path / "none")]
+        (line,) = answer.err.splitlines()
+        assert line.startswith(f"luksmeta: error: {tmp_path / 'none'}: no such file")
+    refused(luksmeta("scan", "--json", tmp_path / "none"), 4, "no such file")
+
+
+def test_a_log_that_cannot_be_written_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    log = ReadLog(_FullDisk(), "the log")
+    with pytest.raises(ReadLogError, match="the log: no space left"):
+        scan(volume, read_log=log)
+
+
+class _FullDisk(io.StringIO):
+    """Takes two lines."""
+
+    lines = 0
+
+    def write(self, text: str) -> int:
+        self.lines += 1
+        if self.lines > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from luksmeta.forensics.guessing.state import State
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import COMMAND, done, key_file, luksmeta, refused
@@ -270,3 +273,88 @@ def test_a_finished_search_is_not_done_again(tmp_path: Path) -> None:
     for _ in range(2):
         refused(luksmeta(*options), 2, "none of 2 guesses")
     assert json.loads(state.read_bytes())["position"] == 2
+
+
+def test_a_result_is_not_lost_with_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    words = tmp_path / "words"
+    words.write_bytes(b"one\n" + FIRST + b"\n")
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    real = State.save
+
+    def save(state: State, position: int) -> None:
+        real(state, position)
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(State, "save", save)
+    found = tmp_path / "found"
+    options = ("--words", words, "--state", folder / "state", "--found-file", found)
+    answer = luksmeta("unlock", volume, *options)
+    assert answer.status == 0
+    assert "not saved" in answer.err
+    assert found.read_bytes() == FIRST
+
+
+def test_the_file_beside_the_state_is_somebody_elses(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    words, other = tmp_path / "words", tmp_path / "state.new"
+    words.write_bytes(FIRST + b"\n")
+    other.write_text("precious")
+    link = tmp_path / "link"
+    link.symlink_to("state")
+    done(luksmeta("unlock", volume, "--words", words, "--state", link))
+    assert other.read_text() == "precious"
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "state").read_text())["position"] >= 0
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
+
+
+def test_rules_that_differ_in_bytes_that_are_no_text_are_other_rules(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    words, state, rules = (tmp_path / name for name in ("words", "state", "rules"))
+    words.write_bytes(b"x\ny\n")
+    options = ("--words", words, "--rules", rules, "--state", state)
+    rules.write_bytes(b"$\xe4\n")
+    refused(luksmeta("unlock", volume, *options), 2, "none of 2 guesses")
+    rules.write_bytes(b"$\xf6\n")
+    refused(luksmeta("unlock", volume, *options), 1, "other rules")
+
+
+def test_words_out_of_a_pipe_are_read_once(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=pipe.write_bytes, args=(b"one\n" + FIRST + b"\n",))
+    thread.start()
+    answer = done(luksmeta("unlock", volume, "--words", pipe, "--json"))
+    thread.join()
+    assert answer.json["keyslot"] == 0
+    answer = luksmeta("unlock", volume, "--words", pipe, "--state", tmp_path / "state")
+    refused(answer, 1, "no pipe")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 60000, '{"format": "luksmeta-guessing-1", "salt": "00", "position": true}']
+)
+def test_a_broken_state_is_one_line_about_it(tmp_path: Path, content: str) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    state, words = tmp_path / "state", tmp_path / "words"
+    state.write_text(content)
+    words.write_bytes(b"x\n")
+    refused(luksmeta("unlock", volume, "--words", words, "--state", state), 1, str(state))
+
+
+def test_what_a_killed_search_left_is_no_hindrance(tmp_path: Path) -> None:
+    volume = builders.file(tmp_path / "volume", "luks2")
+    words, found, state = (tmp_path / name for name in ("words", "found", "state"))
+    words.write_bytes(b"x\n" + FIRST + b"\n")
+    found.touch()
+    options = ("--words", words, "--found-file", found, "--state", state)
+    refused(luksmeta("unlock", volume, *options), 5, "exists")
+    done(luksmeta("unlock", volume, "--words", words, "--state", state))
+    done(luksmeta("unlock", volume, *options))
+    assert found.read_bytes() == FIRST

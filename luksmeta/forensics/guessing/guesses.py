@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO, Final
 
 from luksmeta.errors import LuksError
@@ -57,6 +58,13 @@ class WordList:
                 word = bytes.fromhex(escaped[1].decode())
             if word:
                 yield number, word
+
+    @property
+    def is_read_once(self) -> bool:
+        """Whether what was read is gone: standard input, and pipes."""
+        return self.path == STANDARD_INPUT or (
+            Path(self.path).exists() and not Path(self.path).is_file()
+        )
 
     def measure(self) -> tuple[int, bytes]:
         """How many lines there are, and the SHA-256 of all of them."""

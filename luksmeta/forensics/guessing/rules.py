@@ -34,7 +34,10 @@ class RuleError(LuksError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line: its number in the file, its text, and what it does to a word."""
+    """One line: its number in the file, its text, and what it does to a word.
+
+    Bytes of the line that are no UTF-8 are lone surrogates in ``text``.
+    """
 
     line: int
     text: str
@@ -75,7 +78,7 @@ def parse(content: bytes) -> Iterator[Rule]:
         count += 1
         if count > RULES_MAX:
             raise RuleError(f"line {number}: more than {RULES_MAX} rules")
-        yield Rule(number, line.decode(errors="replace"), tuple(_functions(line, number)))
+        yield Rule(number, line.decode(errors="surrogateescape"), tuple(_functions(line, number)))
 
 
 def _functions(line: bytes, number: int) -> Iterator[Function]:

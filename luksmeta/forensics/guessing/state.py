@@ -11,7 +11,9 @@ import hashlib
 import hmac
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,7 +52,9 @@ class Inputs:
 
     def proofs(self, salt: bytes) -> dict[str, str | None]:
         """Each of them as it is in the state."""
-        rules = hashlib.sha256("\n".join(rule.text for rule in self.rules).encode())
+        rules = hashlib.sha256(
+            "\n".join(rule.text for rule in self.rules).encode(errors="surrogateescape")
+        )
         return {
             "keyslots": self.target.digest(),
             "rules": rules.hexdigest(),
@@ -80,20 +84,21 @@ class State:
         Raises StateError for the state of another search, StorageError.
         """
         try:
-            document = _read(Path(path))
+            file = Path(path).resolve()  # a link stays one
+            document = _read(file)
             if document is None:
                 salt = random_bytes(32)
-                state = cls(Path(path), salt, inputs.proofs(salt))
+                state = cls(file, salt, inputs.proofs(salt))
                 state.save(0)
                 return state
-            return cls._continued(Path(path), document, inputs)
+            return cls._continued(file, document, inputs)
         except LuksError as error:
             raise error.about(path) from error
 
     @classmethod
     def _continued(cls, path: Path, document: Mapping[str, object], inputs: Inputs) -> State:
         salt, position = document.get("salt"), document.get("position")
-        if not isinstance(salt, str) or not isinstance(position, int):
+        if not isinstance(salt, str) or type(position) is not int:
             raise StateError("a state without salt or position")
         if not 0 <= position <= _COUNT_MAX:
             raise StateError(f"a position of {position}")
@@ -115,13 +120,16 @@ class State:
             **self.proofs,
             "position": position,
         }
-        fresh = self.path.with_name(f"{self.path.name}.new")
         try:
-            fresh.unlink(missing_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(fresh, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(json.dumps(document, indent=2) + "\n")
-            fresh.replace(self.path)
+            descriptor, fresh = tempfile.mkstemp(dir=self.path.parent, prefix=".luksmeta.")
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    file.write(json.dumps(document, indent=2) + "\n")
+                Path(fresh).replace(self.path)
+            except BaseException:
+                with suppress(OSError):
+                    Path(fresh).unlink()
+                raise
         except OSError as error:
             raise storage_error(error).about(str(self.path)) from error
 
@@ -129,7 +137,7 @@ class State:
 def _is_same(one: object, other: str | None) -> bool:
     if not isinstance(one, str) or other is None:
         return one is None and other is None
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(one.encode(errors="surrogatepass"), other.encode())
 
 
 def _read(path: Path) -> Mapping[str, object] | None:
@@ -143,7 +151,7 @@ def _read(path: Path) -> Mapping[str, object] | None:
         raise storage_error(error) from error
     try:
         document = json.loads(content) if len(content) <= _SIZE_MAX else None
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise StateError(f"is no state of a search ({FORMAT})")
