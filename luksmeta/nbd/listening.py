@@ -14,21 +14,26 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from luksmeta.errors import LuksError, StorageBusyError, UnsupportedError
+from luksmeta.errors import LuksError, StorageBusyError, StorageExistsError, UnsupportedError
 from luksmeta.storage import storage_error
 
 _BACKLOG = 64
 _LOOPBACK = "127.0.0.1"
+_PATH_MAX = 107 if sys.platform == "linux" else 103  # bytes: sun_path of unix(7), but for its end
 
 
 def listen_unix(path: Path) -> socket.socket:
     """A listening socket in the file system, for its owner alone.
 
     Takes the place of one that nobody listens at any more. Raises StorageExistsError for anything
-    else of that name, StorageError, UnsupportedError.
+    else of that name, StorageBusyError, StorageError, UnsupportedError; ValueError for a path that
+    is too long for a socket's name.
     """
     if sys.platform == "win32":
         raise UnsupportedError("there are no sockets in the file system here, use TCP")
+    size = len(os.fsencode(path))
+    if size > _PATH_MAX:
+        raise ValueError(f"{path}: {size} bytes, a socket's name has {_PATH_MAX} at most")
     _remove_dead(path)
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -64,7 +69,9 @@ def listen_tcp(host: str, port: int) -> socket.socket:
 
 def _error(error: OSError, name: str) -> LuksError:
     if error.errno == errno.EADDRINUSE:
-        return StorageBusyError("something listens there, or a file has this name").about(name)
+        if Path(name).exists() and not Path(name).is_socket():
+            return StorageExistsError("file exists").about(name)
+        return StorageBusyError("something listens there").about(name)
     return storage_error(error).about(name)
 
 
@@ -77,6 +84,10 @@ def parse_address(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"{text!r}: an IPv6 address stands in brackets")
+    try:
+        host.encode("idna")
+    except UnicodeError as error:
+        raise ValueError(f"{text!r}: the name of a host cannot be this") from error
     return host or _LOOPBACK, int(port)
 
 
@@ -84,7 +95,7 @@ def uri(listener: socket.socket, name: str = "", *, tls: bool = False) -> str:
     """How clients reach the export ``name`` at this socket."""
     scheme, path = "nbds" if tls else "nbd", quote(name, safe="")
     if listener.family == getattr(socket, "AF_UNIX", None):
-        place = quote(os.path.abspath(listener.getsockname()))  # noqa: PTH100  # links stay
+        place = quote(os.fsencode(os.path.abspath(listener.getsockname())))  # noqa: PTH100  # links stay
         return f"{scheme}+unix:///{path}?socket={place}"
     host, port = listener.getsockname()[:2]
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{path}"

@@ -347,3 +347,14 @@ def test_a_kernel_mounts_it_and_finds_the_files_in_the_volume(image: Path) -> No
     result = kernel.run(_GUEST, [image], [key_file(image.parent)], python=str(Path(sys.prefix)))
     expected = [str(_SIZE).encode(), b"served 0", b"same", FIRST]
     assert (result.returncode, result.stdout.splitlines()) == (0, expected), result.stderr.decode()
+
+
+def test_odd_places_to_listen_at_are_refused_by_their_names(image: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+    refused(run("serve", image, "--socket", taken, stdin=FIRST), 5, str(taken), "file exists")
+    assert taken.exists()
+    line = refused(run("serve", image, "--socket", "x" * 108, stdin=FIRST), 1, "at most")
+    assert "108 bytes" in line
+    for address in ("x" * 70 + ":0", ".:0"):
+        refused(run("serve", image, "--listen", address, stdin=FIRST), 1, address, "host")

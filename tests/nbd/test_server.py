@@ -213,9 +213,10 @@ def test_a_socket_is_for_its_owner_alone_and_nothing_is_replaced(tmp_path: Path)
 
 
 def test_a_path_that_no_socket_can_have(tmp_path: Path) -> None:
-    for path in (tmp_path / ("s" * 200), tmp_path / "none" / "s"):
-        with pytest.raises(StorageError, match=str(path)):
-            listening.listen_unix(path)
+    with pytest.raises(StorageError, match=str(tmp_path)):
+        listening.listen_unix(tmp_path / "none" / "s")
+    with pytest.raises(ValueError, match="at most"):
+        listening.listen_unix(tmp_path / ("s" * 200))
 
 
 @pytest.mark.parametrize(
