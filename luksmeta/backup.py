@@ -34,6 +34,7 @@ from luksmeta.volume import Target, Volume
 from luksmeta.write_plan import Fill, WritePlan
 
 _CHUNK: Final = 1 << 20  # bytes that are compared at a time
+_COMPARED_MAX: Final = 256 << 20  # bytes; LUKS2 has 136 MiB at most, LUKS1 far less
 _LUKS1_GAP: Final = Extent(1024, 3072)  # between header and first area: anybody's bytes
 
 
@@ -140,7 +141,12 @@ def restore(
 
 
 def _loses(storage: Storage, size: int, backup: Storage) -> bool:
-    """Whether one of the first ``size`` bytes is neither zero nor the backup's."""
+    """Whether one of the first ``size`` bytes is neither zero nor the backup's, or may be.
+
+    A hostile header claims any size: what is larger than every real one is not read.
+    """
+    if size > _COMPARED_MAX:
+        return True
     for offset in range(0, size, _CHUNK):
         length = min(_CHUNK, size - offset)
         try:

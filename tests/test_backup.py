@@ -20,6 +20,7 @@ from luksmeta import (
     UnsupportedError,
     backup,
 )
+from luksmeta import backup as backup_module
 from luksmeta.formatting import Version
 from luksmeta.luks1.partition_header import PartitionHeader
 from luksmeta.storage import FileStorage
@@ -35,6 +36,7 @@ from tests.builders import (
     memory,
     with_document,
 )
+from tests.fuzz.disk import SparseDisk
 from tests.storages import FailingStorage
 
 
@@ -227,3 +229,11 @@ def test_a_restoration_that_fails_can_be_repeated() -> None:
     backup.prepare(target, memory("luks2")).apply(target)
     with luksmeta.open(target) as volume:
         assert key_behind(volume, FIRST)
+
+
+def test_a_header_that_claims_gigabytes_is_not_compared_byte_by_byte() -> None:
+    """Found by fuzzing: keyslot areas behind 8 GiB took seconds."""
+    disk = SparseDisk(8 << 30, ())
+    assert backup_module._loses(disk, disk.size, disk)
+    assert disk.longest_read == 0
+    assert not backup_module._loses(disk, 1 << 20, disk)
