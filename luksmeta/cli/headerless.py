@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import click
 
@@ -142,6 +142,25 @@ def type_options(command: Command) -> Command:
             ),
         ],
     )
+
+
+def data_offset_option(command: Command) -> Command:
+    """``--offset`` where it is about the image alone; the command gets ``offset: int``, sectors."""
+    option: Callable[[Any], Any] = click.option(
+        "--offset",
+        type=click.IntRange(min=0),
+        default=0,
+        metavar="SECTORS",
+        help="Without a header: the data's first sector in IMAGE.",
+    )
+    decorated: Command = option(command)
+    return decorated
+
+
+def refuse_data_offset(layout: TypeOptions, offset: int) -> None:
+    """UsageError for the offset of :func:`data_offset_option` where a header has it."""
+    if offset and layout.type == LUKS:
+        raise click.UsageError(f"--offset has no meaning for --type {LUKS}")
 
 
 def refuse_meaningless(kind: str) -> None:

@@ -15,7 +15,12 @@ import click
 
 from luksmeta.cli import output
 from luksmeta.cli.background import is_behind, leave_terminal, run_behind
-from luksmeta.cli.headerless import TypeOptions, type_options
+from luksmeta.cli.headerless import (
+    TypeOptions,
+    data_offset_option,
+    refuse_data_offset,
+    type_options,
+)
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     Command,
@@ -55,13 +60,7 @@ def _directory_last(command: Command) -> Command:
 @click.option("--writable", is_flag=True, help="Let the payload be written; default: read only.")
 @click.option("--allow-other", is_flag=True, help="Let other users read it; see mount.fuse3(8).")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted.")
-@click.option(
-    "--offset",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SECTORS",
-    help="Without a header: the data's first sector in IMAGE.",
-)
+@data_offset_option
 @json_option
 def mount_command(
     *,
@@ -86,8 +85,7 @@ def mount_command(
     """
     from luksmeta.fuse.mounting import mount, require_mountable
 
-    if offset and layout.type == "luks":
-        raise click.UsageError("--offset has no meaning for --type luks")
+    refuse_data_offset(layout, offset)
     require_mountable(directory)
 
     def say(told: Mapping[str, Any]) -> None:

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING
 import click
 
 from luksmeta.cli import interrupts, output
-from luksmeta.cli.headerless import TypeOptions, type_options
+from luksmeta.cli.headerless import (
+    TypeOptions,
+    data_offset_option,
+    refuse_data_offset,
+    type_options,
+)
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.options import (
     Command,
@@ -140,13 +145,7 @@ def listen_options(command: Command) -> Command:
     is_flag=True,
     help="Give room back that clients trim: it shows where there is no data.",
 )
-@click.option(
-    "--offset",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SECTORS",
-    help="Without a header: the data's first sector in IMAGE.",
-)
+@data_offset_option
 @json_option
 def serve_command(
     *,
@@ -195,8 +194,7 @@ def _refuse_nonsense(
     writable: bool,
     allow_discards: bool,
 ) -> None:
-    if offset and layout.type == "luks":
-        raise click.UsageError("--offset has no meaning for --type luks")
+    refuse_data_offset(layout, offset)
     if listen.socket is not None and listen.listen is not None:
         raise click.UsageError("--socket or --listen, not both")
     if listen.tls_verify_peer and listen.tls_certificates is None:
