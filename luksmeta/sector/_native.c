@@ -1,21 +1,24 @@
-/* Runs of sectors through OpenSSL's EVP, with the interpreter's lock released.
+/* Runs of sectors through OpenSSL's ciphers, with the interpreter's lock released.
  *
  * A Cipher holds one mode for one sector size, and reads its key where the caller keeps it: OpenSSL
  * has key schedules in memory that may be swapped out or dumped, so they are there during a call
  * only. A call makes the IVs of a group of sectors (or takes ready ones), then turns the group;
  * modes differ in how.
- * OpenSSL 3 takes 60 to 200 ns to set an IV, as long as it needs for a 512-byte sector, so CBC and,
- * for small sectors, XTS are made of calls that run over a whole group.
+ * Ciphers are found by EVP, but called in their provider: OpenSSL 3.0's EVP takes 60 to 200 ns to
+ * set an IV, as long as it needs for a 512-byte sector, since it looks the IV's length up by name.
  *
- * Specifications: IEEE 1619 (XTS), NIST SP 800-38A (ECB, CBC), drivers/md/dm-crypt.c (IVs).
+ * Specifications: IEEE 1619 (XTS), NIST SP 800-38A (ECB, CBC), drivers/md/dm-crypt.c (IVs),
+ * provider-cipher(7) and OSSL_PROVIDER_query_operation(3) (OpenSSL).
  */
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
+#include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/provider.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -42,13 +45,31 @@ typedef int32_t words __attribute__((vector_size(BLOCK)));
 
 typedef enum { PLAIN, PLAIN64, PLAIN64BE } layout;
 
+/* A cipher in one mode, as a provider of OpenSSL implements it. */
+typedef struct {
+    EVP_CIPHER *fetched; /* keeps the provider loaded; NULL where there is no cipher */
+    void *provider;
+    OSSL_FUNC_cipher_newctx_fn *new_state;
+    OSSL_FUNC_cipher_freectx_fn *free_state; /* cleanses the key schedule */
+    OSSL_FUNC_cipher_encrypt_init_fn *encrypt_init;
+    OSSL_FUNC_cipher_decrypt_init_fn *decrypt_init;
+    OSSL_FUNC_cipher_cipher_fn *turn;
+} implementation;
+
+/* An implementation under a key, in one direction; all zero where a mode has no need of it. */
+typedef struct {
+    const implementation *by;
+    void *state;
+    int encrypting;
+} context;
+
 /* What a thread needs to itself during a call. Kept for the next call and cleansed with the
  * Cipher: tweaks are secret too. */
 typedef struct worker {
     struct worker *next;
-    EVP_CIPHER_CTX *forward, *backward; /* encrypt and decrypt the data */
-    EVP_CIPHER_CTX *tweak;              /* XTS of ECB only: the key's second half, for the IVs */
-    EVP_CIPHER_CTX *iv;                 /* encrypts IVs, or NULL */
+    context forward, backward; /* encrypt and decrypt the data */
+    context tweak;             /* XTS of ECB only: the key's second half, for the IVs */
+    context iv;                /* encrypts IVs */
     block ivs[GROUP];
     _Alignas(BLOCK) block tweaks[]; /* XTS of ECB only: one for every block of a group */
 } worker;
@@ -68,28 +89,36 @@ typedef struct {
     const mode *mode;
     size_t sector_size;    /* bytes */
     Py_buffer key, iv_key; /* the caller's own memory; the second one's buf may be NULL */
-    worker *original;      /* never used itself, so that it can be copied at any time */
-    worker *idle;          /* a stack, guarded by the interpreter's lock */
+    implementation forward, backward, tweak, iv;
+    worker *idle; /* a stack, guarded by the interpreter's lock */
 } Cipher;
 
 /* ---- modes: each turns `count` sectors with the IVs in `w`; 0 on failure ---- */
 
-static int update(EVP_CIPHER_CTX *context, void *out, const void *in, size_t size)
+/* Takes a key, an IV or both; what is NULL stays as it was. */
+static int start(context *c, const unsigned char *key, size_t key_size, const void *iv)
 {
-    int written;
-    return EVP_CipherUpdate(context, out, &written, in, (int)size) && written == (int)size;
+    OSSL_FUNC_cipher_encrypt_init_fn *init =
+        c->encrypting ? c->by->encrypt_init : c->by->decrypt_init;
+    return init(c->state, key, key_size, iv, iv == NULL ? 0 : BLOCK, NULL);
+}
+
+static int update(context *c, void *out, const void *in, size_t size)
+{
+    size_t written;
+    return c->by->turn(c->state, out, &written, size, in, size) && written == size;
 }
 
 static int ecb_encrypt(worker *w, size_t sector_size, size_t count, const unsigned char *in,
                        unsigned char *out)
 {
-    return update(w->forward, out, in, sector_size * count);
+    return update(&w->forward, out, in, sector_size * count);
 }
 
 static int ecb_decrypt(worker *w, size_t sector_size, size_t count, const unsigned char *in,
                        unsigned char *out)
 {
-    return update(w->backward, out, in, sector_size * count);
+    return update(&w->backward, out, in, sector_size * count);
 }
 
 /* The n-th blocks of all sectors by one ECB call: a chain has to wait for each block, a row of
@@ -102,7 +131,7 @@ static int cbc_encrypt(worker *w, size_t sector_size, size_t count, const unsign
     for (size_t at = 0; at < sector_size; at += BLOCK) {
         for (size_t n = 0; n < count; n++)
             chain[n] ^= *(const block *)(in + n * sector_size + at);
-        if (!update(w->forward, chain, chain, BLOCK * count))
+        if (!update(&w->forward, chain, chain, BLOCK * count))
             return 0;
         for (size_t n = 0; n < count; n++)
             *(block *)(out + n * sector_size + at) = chain[n];
@@ -118,8 +147,8 @@ static int cbc_decrypt(worker *w, size_t sector_size, size_t count, const unsign
     static const unsigned char zero[BLOCK];
     for (size_t n = 1; n < count; n++) /* before `out`, which may be `in`, is written */
         w->ivs[n] ^= *(const block *)(in + n * sector_size - BLOCK);
-    if (!EVP_CipherInit_ex(w->backward, NULL, NULL, NULL, zero, -1) ||
-        !update(w->backward, out, in, sector_size * count))
+    if (!start(&w->backward, NULL, 0, zero) ||
+        !update(&w->backward, out, in, sector_size * count))
         return 0;
     for (size_t n = 0; n < count; n++)
         *(block *)(out + n * sector_size) ^= w->ivs[n];
@@ -145,14 +174,14 @@ static void whiten(block tweak, size_t blocks, const block *in, block *out, bloc
     }
 }
 
-static int xts_of_ecb(EVP_CIPHER_CTX *data, worker *w, size_t sector_size, size_t count,
+static int xts_of_ecb(context *data, worker *w, size_t sector_size, size_t count,
                       const unsigned char *in, unsigned char *out)
 {
     size_t blocks = sector_size / BLOCK;
     const block *source = (const block *)in;
     block *target = (block *)out;
 
-    if (!update(w->tweak, w->ivs, w->ivs, BLOCK * count))
+    if (!update(&w->tweak, w->ivs, w->ivs, BLOCK * count))
         return 0;
     for (size_t n = 0; n < count; n++)
         whiten(w->ivs[n], blocks, source + n * blocks, target + n * blocks,
@@ -167,21 +196,20 @@ static int xts_of_ecb(EVP_CIPHER_CTX *data, worker *w, size_t sector_size, size_
 static int xts_of_ecb_encrypt(worker *w, size_t sector_size, size_t count,
                               const unsigned char *in, unsigned char *out)
 {
-    return xts_of_ecb(w->forward, w, sector_size, count, in, out);
+    return xts_of_ecb(&w->forward, w, sector_size, count, in, out);
 }
 
 static int xts_of_ecb_decrypt(worker *w, size_t sector_size, size_t count,
                               const unsigned char *in, unsigned char *out)
 {
-    return xts_of_ecb(w->backward, w, sector_size, count, in, out);
+    return xts_of_ecb(&w->backward, w, sector_size, count, in, out);
 }
 
-static int each_sector(EVP_CIPHER_CTX *context, worker *w, size_t sector_size, size_t count,
+static int each_sector(context *data, worker *w, size_t sector_size, size_t count,
                        const unsigned char *in, unsigned char *out)
 {
     for (size_t n = 0; n < count; n++, in += sector_size, out += sector_size) {
-        if (!EVP_CipherInit_ex(context, NULL, NULL, NULL, (unsigned char *)&w->ivs[n], -1) ||
-            !update(context, out, in, sector_size))
+        if (!start(data, NULL, 0, &w->ivs[n]) || !update(data, out, in, sector_size))
             return 0;
     }
     return 1;
@@ -190,13 +218,13 @@ static int each_sector(EVP_CIPHER_CTX *context, worker *w, size_t sector_size, s
 static int each_sector_encrypt(worker *w, size_t sector_size, size_t count,
                                const unsigned char *in, unsigned char *out)
 {
-    return each_sector(w->forward, w, sector_size, count, in, out);
+    return each_sector(&w->forward, w, sector_size, count, in, out);
 }
 
 static int each_sector_decrypt(worker *w, size_t sector_size, size_t count,
                                const unsigned char *in, unsigned char *out)
 {
-    return each_sector(w->backward, w, sector_size, count, in, out);
+    return each_sector(&w->backward, w, sector_size, count, in, out);
 }
 
 static const mode MODES[] = {
@@ -216,22 +244,59 @@ static const mode *find_mode(const char *name)
     return NULL;
 }
 
-/* ---- workers ---- */
+/* ---- implementations: what OpenSSL has ---- */
 
-static void free_worker(worker *w, size_t size)
+/* `names` are separated by colons. */
+static int is_among(const char *name, const char *names)
 {
-    if (w == NULL)
-        return;
-    EVP_CIPHER_CTX_free(w->forward); /* these cleanse the key schedules */
-    EVP_CIPHER_CTX_free(w->backward);
-    EVP_CIPHER_CTX_free(w->tweak);
-    EVP_CIPHER_CTX_free(w->iv);
-    OPENSSL_clear_free(w, size);
+    size_t size = strlen(name);
+    for (; names != NULL; names = strchr(names, ':')) {
+        names += *names == ':';
+        if (strncmp(names, name, size) == 0 && (names[size] == ':' || names[size] == '\0'))
+            return 1;
+    }
+    return 0;
 }
 
-static size_t worker_size(const Cipher *self)
+static int take_functions(implementation *found, const OSSL_DISPATCH *function)
 {
-    return sizeof(worker) + (self->mode->second_key ? GROUP * self->sector_size : 0);
+    for (; function->function_id != 0; function++) {
+        switch (function->function_id) {
+        case OSSL_FUNC_CIPHER_NEWCTX:
+            found->new_state = OSSL_FUNC_cipher_newctx(function);
+            break;
+        case OSSL_FUNC_CIPHER_FREECTX:
+            found->free_state = OSSL_FUNC_cipher_freectx(function);
+            break;
+        case OSSL_FUNC_CIPHER_ENCRYPT_INIT:
+            found->encrypt_init = OSSL_FUNC_cipher_encrypt_init(function);
+            break;
+        case OSSL_FUNC_CIPHER_DECRYPT_INIT:
+            found->decrypt_init = OSSL_FUNC_cipher_decrypt_init(function);
+            break;
+        case OSSL_FUNC_CIPHER_CIPHER:
+            found->turn = OSSL_FUNC_cipher_cipher(function);
+            break;
+        }
+    }
+    return found->new_state != NULL && found->free_state != NULL && found->encrypt_init != NULL &&
+           found->decrypt_init != NULL && found->turn != NULL;
+}
+
+/* The functions behind a fetched cipher: its provider lists them under all of its names. */
+static int take_from_provider(implementation *found, const char *name)
+{
+    const OSSL_PROVIDER *provider = EVP_CIPHER_get0_provider(found->fetched);
+    int no_store, taken = 0;
+    const OSSL_ALGORITHM *all =
+        OSSL_PROVIDER_query_operation(provider, OSSL_OP_CIPHER, &no_store);
+
+    found->provider = OSSL_PROVIDER_get0_provider_ctx(provider);
+    for (const OSSL_ALGORITHM *one = all;
+         one != NULL && one->algorithm_names != NULL && !taken; one++)
+        taken = is_among(name, one->algorithm_names) && take_functions(found, one->implementation);
+    OSSL_PROVIDER_unquery_operation(provider, OSSL_OP_CIPHER, all);
+    return taken;
 }
 
 static int fits(const EVP_CIPHER *cipher, size_t key_size)
@@ -241,80 +306,89 @@ static int fits(const EVP_CIPHER *cipher, size_t key_size)
            (size_t)EVP_CIPHER_get_key_length(cipher) == key_size;
 }
 
-/* Padding is turned off where there is any. Modes without it are left alone: a context that was
- * ever told sets its padding again with each IV, which costs XTS 5% with 4096-byte sectors. */
-static int initialize(EVP_CIPHER_CTX *context, const EVP_CIPHER *cipher, const unsigned char *key,
-                      int encrypting)
-{
-    return EVP_CipherInit_ex(context, cipher, NULL, key, NULL, encrypting) &&
-           (EVP_CIPHER_get_block_size(cipher) == 1 || EVP_CIPHER_CTX_set_padding(context, 0));
-}
-
-/* A context for `cipher` ("AES-256") in `mode_name`; NULL where OpenSSL lacks it or the key does
- * not fit, with OpenSSL's own errors dropped. */
-static EVP_CIPHER_CTX *keyed(const char *cipher, const char *mode_name, const unsigned char *key,
-                             size_t key_size, int encrypting)
+/* `cipher` ("AES-256") in `mode_name` for keys of `key_size` bytes; 0 where OpenSSL lacks it. */
+static int find(implementation *found, const char *cipher, const char *mode_name, size_t key_size)
 {
     char name[64];
-    EVP_CIPHER *found = NULL;
-    EVP_CIPHER_CTX *context = NULL;
-
-    ERR_set_mark();
-    if (snprintf(name, sizeof name, "%s-%s", cipher, mode_name) < (int)sizeof name)
-        found = EVP_CIPHER_fetch(NULL, name, NULL);
-    if (found != NULL && fits(found, key_size))
-        context = EVP_CIPHER_CTX_new();
-    if (context != NULL && !initialize(context, found, key, encrypting)) {
-        EVP_CIPHER_CTX_free(context);
-        context = NULL;
-    }
-    ERR_pop_to_mark();
-    EVP_CIPHER_free(found); /* the context has a reference of its own */
-    return context;
+    if (snprintf(name, sizeof name, "%s-%s", cipher, mode_name) >= (int)sizeof name)
+        return 0;
+    found->fetched = EVP_CIPHER_fetch(NULL, name, NULL);
+    return found->fetched != NULL && fits(found->fetched, key_size) &&
+           take_from_provider(found, name);
 }
 
-static int copy_context(EVP_CIPHER_CTX **copy, const EVP_CIPHER_CTX *original)
+/* ---- workers ---- */
+
+static int set_up_context(context *c, const implementation *by, int encrypting)
 {
-    if (original == NULL)
+    if (by->fetched == NULL)
         return 1;
-    *copy = EVP_CIPHER_CTX_new();
-    return *copy != NULL && EVP_CIPHER_CTX_copy(*copy, original);
+    *c = (context){by, by->new_state(by->provider), encrypting};
+    return c->state != NULL;
+}
+
+static void free_context(context *c)
+{
+    if (c->state != NULL)
+        c->by->free_state(c->state);
+}
+
+static void free_worker(worker *w, size_t size)
+{
+    if (w == NULL)
+        return;
+    free_context(&w->forward);
+    free_context(&w->backward);
+    free_context(&w->tweak);
+    free_context(&w->iv);
+    OPENSSL_clear_free(w, size);
+}
+
+static size_t worker_size(const Cipher *self)
+{
+    return sizeof(worker) + (self->mode->second_key ? GROUP * self->sector_size : 0);
 }
 
 /* What contexts are keyed with between calls: no key, but schedules of another one's are gone. Its
  * halves differ, as OpenSSL wants it of XTS. */
 static const unsigned char BLANK[64] = {1};
 
-static int rekey(EVP_CIPHER_CTX *context, const unsigned char *key)
+static int rekey(context *c, const unsigned char *key, size_t key_size)
 {
-    return context == NULL || EVP_CipherInit_ex(context, NULL, NULL, key, NULL, -1);
+    return c->by == NULL || start(c, key, key_size, NULL);
 }
 
 static int rekey_worker(const Cipher *self, worker *w, int encrypting, const unsigned char *key,
                         const unsigned char *iv_key)
 {
-    size_t half = self->mode->second_key ? (size_t)self->key.len / 2 : 0;
-    int data = rekey(encrypting ? w->forward : w->backward, key);
-    int tweak = rekey(w->tweak, key + half);
-    int iv = rekey(w->iv, iv_key);
+    size_t size = (size_t)self->key.len;
+    size_t second = self->mode->second_key ? size / 2 : 0;
+    size_t first = size - second;
+    int data = rekey(encrypting ? &w->forward : &w->backward, key, first);
+    int tweak = rekey(&w->tweak, key + first, second);
+    int iv = rekey(&w->iv, iv_key, (size_t)self->iv_key.len);
     return data && tweak && iv; /* each was tried */
 }
 
-static worker *take_worker(Cipher *self)
+static worker *new_worker(Cipher *self)
 {
-    worker *w = self->idle, *original = self->original;
-    if (w != NULL) {
-        self->idle = w->next;
-        return w;
-    }
-    w = OPENSSL_zalloc(worker_size(self));
-    if (w != NULL && copy_context(&w->forward, original->forward) &&
-        copy_context(&w->backward, original->backward) &&
-        copy_context(&w->tweak, original->tweak) && copy_context(&w->iv, original->iv))
+    worker *w = OPENSSL_zalloc(worker_size(self));
+    if (w != NULL && set_up_context(&w->forward, &self->forward, 1) &&
+        set_up_context(&w->backward, &self->backward, 0) &&
+        set_up_context(&w->tweak, &self->tweak, 1) && set_up_context(&w->iv, &self->iv, 1))
         return w;
     free_worker(w, worker_size(self));
     PyErr_NoMemory();
     return NULL;
+}
+
+static worker *take_worker(Cipher *self)
+{
+    worker *w = self->idle;
+    if (w == NULL)
+        return new_worker(self);
+    self->idle = w->next;
+    return w;
 }
 
 static void give_worker_back(Cipher *self, worker *w)
@@ -344,7 +418,7 @@ static int fill_ivs(worker *w, const iv_source *source, size_t start, size_t cou
         else
             w->ivs[n] = (block){source->layout == PLAIN ? (uint32_t)number : number, 0};
     }
-    return w->iv == NULL || update(w->iv, w->ivs, w->ivs, count * BLOCK);
+    return w->iv.by == NULL || update(&w->iv, w->ivs, w->ivs, count * BLOCK);
 }
 
 static int run(turn turn_group, worker *w, const iv_source *ivs, size_t sector_size,
@@ -438,29 +512,49 @@ static PyObject *Cipher_decrypt(PyObject *self, PyObject *args)
     return turn_buffers((Cipher *)self, args, 0);
 }
 
-/* Make the contexts of `self->original`, and see that they take the keys; 0 where OpenSSL lacks the
- * cipher or a key does not fit. */
-static int make_original(Cipher *self, const char *cipher, const char *iv_cipher)
+static int find_all(Cipher *self, const char *cipher, const char *iv_cipher)
 {
-    worker *w = self->original;
-    const unsigned char *key = self->key.buf;
     size_t size = (size_t)self->key.len;
-    int fit;
     if (self->mode->second_key) {
+        if (size % 2)
+            return 0;
         size /= 2;
-        w->tweak = keyed(cipher, "ECB", key + size, (size_t)self->key.len - size, 1);
-        if (w->tweak == NULL)
+        if (!find(&self->tweak, cipher, "ECB", size))
             return 0;
     }
-    if (self->iv_key.buf != NULL) {
-        w->iv = keyed(iv_cipher, "ECB", self->iv_key.buf, (size_t)self->iv_key.len, 1);
-        if (w->iv == NULL)
-            return 0;
+    if (self->iv_key.buf != NULL && !find(&self->iv, iv_cipher, "ECB", (size_t)self->iv_key.len))
+        return 0;
+    return find(&self->forward, cipher, self->mode->forward, size) &&
+           find(&self->backward, cipher, self->mode->backward, size);
+}
+
+/* Whether OpenSSL takes the keys: some it refuses, as those of XTS with two equal halves. */
+static int try_keys(const Cipher *self, worker *w)
+{
+    int taken = 1;
+    for (int encrypting = 0; encrypting < 2; encrypting++) {
+        taken &= rekey_worker(self, w, encrypting, self->key.buf, self->iv_key.buf);
+        taken &= rekey_worker(self, w, encrypting, BLANK, BLANK);
     }
-    w->forward = keyed(cipher, self->mode->forward, key, size, 1);
-    w->backward = keyed(cipher, self->mode->backward, key, size, 0);
-    fit = w->forward != NULL && w->backward != NULL;
-    return rekey_worker(self, w, 1, BLANK, BLANK) && rekey_worker(self, w, 0, BLANK, BLANK) && fit;
+    return taken;
+}
+
+/* The first worker; NULL with an exception set, where OpenSSL lacks the cipher or a key does not
+ * fit. OpenSSL's own errors are dropped. */
+static worker *first_worker(Cipher *self, const char *cipher, const char *iv_cipher)
+{
+    worker *w = NULL;
+    ERR_set_mark();
+    if (find_all(self, cipher, iv_cipher) && (w = new_worker(self)) != NULL &&
+        !try_keys(self, w)) {
+        free_worker(w, worker_size(self));
+        w = NULL;
+    }
+    ERR_pop_to_mark();
+    if (w == NULL && !PyErr_Occurred())
+        PyErr_Format(PyExc_LookupError, "OpenSSL has no %s in mode %s for a key of %zd bytes",
+                     cipher, self->mode->name, self->key.len);
+    return w;
 }
 
 static int set_up(Cipher *self, const char *mode_name, const char *cipher, Py_ssize_t sector_size,
@@ -474,17 +568,8 @@ static int set_up(Cipher *self, const char *mode_name, const char *cipher, Py_ss
         return 0;
     }
     self->sector_size = (size_t)sector_size;
-    self->original = OPENSSL_zalloc(sizeof(worker));
-    if (self->original == NULL) {
-        PyErr_NoMemory();
-        return 0;
-    }
-    if (!make_original(self, cipher, iv_cipher)) {
-        PyErr_Format(PyExc_LookupError, "OpenSSL has no %s in mode %s for a key of %zd bytes",
-                     cipher, mode_name, self->key.len);
-        return 0;
-    }
-    return 1;
+    self->idle = first_worker(self, cipher, iv_cipher);
+    return self->idle != NULL;
 }
 
 static void release_keys(Py_buffer *key, Py_buffer *iv_key)
@@ -533,7 +618,10 @@ static void Cipher_dealloc(PyObject *object)
         self->idle = w->next;
         free_worker(w, worker_size(self));
     }
-    free_worker(self->original, sizeof(worker));
+    EVP_CIPHER_free(self->forward.fetched);
+    EVP_CIPHER_free(self->backward.fetched);
+    EVP_CIPHER_free(self->tweak.fetched);
+    EVP_CIPHER_free(self->iv.fetched);
     release_keys(&self->key, &self->iv_key);
     release(object);
     Py_DECREF(type);
@@ -622,7 +710,7 @@ static PyModuleDef_Slot module_slots[] = {
 static PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_native",
-    .m_doc = "Runs of sectors through OpenSSL's EVP, with the interpreter's lock released.",
+    .m_doc = "Runs of sectors through OpenSSL's ciphers, with the interpreter's lock released.",
     .m_methods = module_methods,
     .m_slots = module_slots,
 };

@@ -28,10 +28,6 @@ SECTOR_SIZE: Final = 512  # bytes; the unit of sector numbers
 _OPENSSL_NAMES: Final = {"aes": "AES", "camellia": "CAMELLIA"}
 _MODES: Final = ("cbc", "ctr", "ecb", "xts")
 _KEY_SIZES: Final = (16, 24, 32)  # bytes, of both ciphers
-# OpenSSL's own XTS, which is given an IV for every sector, has 0.63 of the speed of one made of
-# long ECB calls with 512-byte sectors, then 0.91, 1.14, and 1.33 with 4096-byte ones (aes-256,
-# OpenSSL 3.0, AMD EPYC).
-_OWN_XTS_FROM: Final = 2048  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +162,7 @@ def create(
     numbering = _numbering(spec, sector_size)
     if spec.cipher not in _OPENSSL_NAMES or spec.key_count != 1 or numbering is None:
         return None
-    for mode in _makings(spec, sector_size):
+    for mode in _makings(spec):
         with contextlib.suppress(LookupError, AlgorithmError):
             keyed = _keyed(spec, mode, sector_size, SecretBytes(key))
             return NativeCipher(
@@ -175,16 +171,14 @@ def create(
     return None
 
 
-def _makings(spec: CipherSpec, sector_size: int) -> tuple[str, ...]:
+def _makings(spec: CipherSpec) -> tuple[str, ...]:
     """The C part's modes for ``spec``, best first.
 
     OpenSSL has no XTS of Camellia or AES-192, and none for a key of two equal halves.
     """
     if spec.mode not in _MODES:
         return ()
-    if spec.mode != "xts":
-        return (spec.mode,)
-    return ("xts", "xts-of-ecb") if sector_size >= _OWN_XTS_FROM else ("xts-of-ecb",)
+    return ("xts", "xts-of-ecb") if spec.mode == "xts" else (spec.mode,)
 
 
 def _keyed(spec: CipherSpec, mode: str, sector_size: int, key: SecretBytes) -> Keyed:
