@@ -25,7 +25,7 @@ from luksmeta.sector import engine, native, portable, threads
 from luksmeta.sector.cipher_spec import CipherSpec
 
 BUFFER: Final = 256 << 10  # bytes; what one thread's cases run over
-LONG_BUFFER: Final = 16 << 20  # bytes; what is split over threads
+LONG_BUFFER: Final = 64 << 20  # bytes; what is split over threads: waking one takes 0.1 ms
 SECONDS: Final = 0.3  # for a case in a round
 
 Rate = Callable[[], float]
