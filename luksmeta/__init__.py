@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Violation,
         VolumeKeyError,
     )
+    from luksmeta.file_storage import FileStorage
     from luksmeta.forensics.findings import Finding, Scan
     from luksmeta.forensics.guessing.guesses import Guesses, WordList
     from luksmeta.forensics.guessing.rules import load_rules
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from luksmeta.plain import open_plain
     from luksmeta.secret import SecretBytes
     from luksmeta.segment_stream import SegmentStream
-    from luksmeta.storage import FileStorage, MemoryStorage, SliceStorage, Storage
+    from luksmeta.storage import MemoryStorage, SliceStorage, Storage
     from luksmeta.tokens.notes import Note
     from luksmeta.trust.changes import SealFault, SealFinding
     from luksmeta.trust.check import Report, check
@@ -213,6 +214,7 @@ _HOMES = {
     "luksmeta.forensics.guessing.guesses": ("Guesses", "WordList"),
     "luksmeta.forensics.guessing.rules": ("load_rules",),
     "luksmeta.forensics.guessing.search": ("FoundPassphrase", "find_passphrase"),
+    "luksmeta.file_storage": ("FileStorage",),
     "luksmeta.forensics.findings": ("Finding", "Scan"),
     "luksmeta.forensics.scanner": ("scan",),
     "luksmeta.forensics.inspector": ("Inspection", "inspect"),
@@ -238,12 +240,7 @@ _HOMES = {
     "luksmeta.plain": ("open_plain",),
     "luksmeta.secret": ("SecretBytes",),
     "luksmeta.segment_stream": ("SegmentStream",),
-    "luksmeta.storage": (
-        "FileStorage",
-        "MemoryStorage",
-        "SliceStorage",
-        "Storage",
-    ),
+    "luksmeta.storage": ("MemoryStorage", "SliceStorage", "Storage"),
     "luksmeta.tokens.notes": ("Note",),
     "luksmeta.trust.changes": (
         "SealFault",

@@ -29,8 +29,9 @@ from luksmeta.model import Header
 from luksmeta.moving import make_room
 from luksmeta.prepared_change import PreparedChange, copy_plan, write_copy
 from luksmeta.restoring import restoring_steps
-from luksmeta.storage import Storage, open_storage
-from luksmeta.volume import Target, Volume
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
+from luksmeta.volume import Volume
 from luksmeta.write_plan import Fill, WritePlan
 
 _CHUNK: Final = 1 << 20  # bytes that are compared at a time

@@ -31,6 +31,7 @@ from luksmeta.errors import (
     UnsupportedError,
 )
 from luksmeta.extents import Extent, uncovered
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.header import read_header
 from luksmeta.key_management import HeaderChange
@@ -41,7 +42,7 @@ from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import Header, HeaderCopy, Metadata
 from luksmeta.moving import make_room, moved_all, placed, places, wiped
 from luksmeta.prepared_change import PreparedChange, header_end
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.storage import Storage
 from luksmeta.volume import Volume
 from luksmeta.write_plan import Barrier, Copy, Fill, Resize, Step, Write, WritePlan
 

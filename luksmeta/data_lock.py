@@ -24,8 +24,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from luksmeta.errors import StorageBusyError, StorageError
+from luksmeta.file_storage import FileStorage
 from luksmeta.loop_devices import require_no_loop_device
-from luksmeta.storage import FileStorage, Storage, storage_error
+from luksmeta.storage import Storage
+from luksmeta.system_errors import storage_error
 
 _USES: Final = 100  # RAW_LOCK_PERM_BASE
 _BEARS_NO: Final = 200  # RAW_LOCK_SHARED_BASE

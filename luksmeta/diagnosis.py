@@ -27,7 +27,8 @@ from luksmeta.luks2.header_copy import violations_of
 from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.model import CopyCondition, CopyState, Dynamic, Header, HeaderCopy, why_served
 from luksmeta.signatures import Signature, find_foreign_signatures
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

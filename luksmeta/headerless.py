@@ -17,8 +17,8 @@ from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
 from luksmeta.segment import SegmentRun
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import Storage, open_storage
-from luksmeta.volume import Target
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent
-from luksmeta.storage import FileStorage, Storage, storage_error
+from luksmeta.file_storage import FileStorage
+from luksmeta.storage import Storage
+from luksmeta.system_errors import storage_error
 
 _KEEP_SIZE: Final = 0x01  # linux/falloc.h
 _PUNCH_HOLE: Final = 0x02

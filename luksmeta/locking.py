@@ -20,7 +20,8 @@ from pathlib import Path
 
 from luksmeta.disks.part_storage import PartStorage
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.file_storage import FileStorage
+from luksmeta.storage import Storage
 
 LOCK_DIRECTORY = Path("/run/cryptsetup")
 WAIT_SECONDS = 10.0

@@ -15,7 +15,7 @@ from luksmeta.errors import LuksError
 from luksmeta.headerless import HeaderlessVolume, Placement, open_headerless
 from luksmeta.kdf import hashes
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.volume import Target
+from luksmeta.target import Target
 
 CIPHER: Final = "aes"
 KEY_SIZE: Final = 32  # bytes; configure.ac

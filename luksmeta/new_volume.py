@@ -12,14 +12,16 @@ from luksmeta import formatting
 from luksmeta.data_lock import data_in_use
 from luksmeta.disks.parts import split_name
 from luksmeta.errors import LuksError, StorageError
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import FormatOptions, Version
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.locking import locked
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sizes import parse_size
-from luksmeta.storage import FileStorage, MemoryStorage, Storage, open_storage
-from luksmeta.volume import Target, Volume, is_same_file
+from luksmeta.storage import MemoryStorage, Storage
+from luksmeta.target import Target, open_storage
+from luksmeta.volume import Volume, is_same_file
 from luksmeta.write_plan import Progress, Resize, WritePlan
 
 

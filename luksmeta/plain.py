@@ -14,7 +14,7 @@ from typing import Final
 from luksmeta.headerless import HeaderlessVolume, Placement, open_headerless
 from luksmeta.kdf import hashes
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.volume import Target
+from luksmeta.target import Target
 
 NO_HASH: Final = "plain"
 KEY_SIZE_MAX: Final = 512  # bytes; a bound of ours: the longest key of a plain cipher has 128

@@ -15,10 +15,11 @@ from typing import Final, Self
 
 from luksmeta.errors import StorageBusyError, StorageError
 from luksmeta.extents import Extent
+from luksmeta.file_storage import new_file
 from luksmeta.locking import locked
 from luksmeta.luks1.partition_header import WRITTEN_SIZE
 from luksmeta.model import Header
-from luksmeta.storage import Storage, new_file
+from luksmeta.storage import Storage
 from luksmeta.write_plan import Copy, WritePlan
 
 FILE_MODE: Final = 0o400

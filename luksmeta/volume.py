@@ -32,8 +32,8 @@ from luksmeta.model import AnyKeyslot, Header, Keyslot, KeyslotPriority, Metadat
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures
-from luksmeta.storage import MemoryStorage, Storage, open_storage
-from luksmeta.storage import Target as Target  # with open, as callers see it
+from luksmeta.storage import MemoryStorage, Storage
+from luksmeta.target import Target, open_storage
 from luksmeta.tokens.notes import Note, new_tokens, note_of
 from luksmeta.trust import canonical, sealing
 from luksmeta.trust.sealing import Sealer

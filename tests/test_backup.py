@@ -21,9 +21,9 @@ from luksmeta import (
     backup,
 )
 from luksmeta import backup as backup_module
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.luks1.partition_header import PartitionHeader
-from luksmeta.storage import FileStorage
 from tests.builders import (
     FIRST,
     KDF,

@@ -15,7 +15,7 @@ from luksmeta import StorageBusyError
 from luksmeta.data_lock import data_in_use
 from luksmeta.images.replaced_file import replaced_file
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import open_storage
+from luksmeta.target import open_storage
 from tests import builders
 from tests.cli.runner import CHEAP, Argument, done, refused
 from tests.cli.runner import luksmeta as run

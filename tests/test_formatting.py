@@ -35,7 +35,7 @@ MIB = 1 << 20
 CHEAP: dict[str, Any] = {"pbkdf": KDF, "digest_iterations": 1000}
 
 
-def _formatted(target: luksmeta.volume.Target, **options: Any) -> Volume:  # noqa: ANN401 - any option
+def _formatted(target: luksmeta.target.Target, **options: Any) -> Volume:  # noqa: ANN401 - any option
     return luksmeta.format(target, FIRST, **{**CHEAP, **options})
 
 

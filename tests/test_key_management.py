@@ -17,10 +17,10 @@ from luksmeta import (
     PassphraseError,
     Volume,
 )
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.model import Keyslot, KeyslotPriority
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import FileStorage
 from tests.builders import (
     FIRST,
     KDF,

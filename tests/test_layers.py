@@ -24,7 +24,10 @@ ROWS = (
         "texts",
     ),
     (
+        "system_errors",
         "storage",
+        "file_storage",
+        "target",
         "overlay",
         "locking",
         "loop_devices",
@@ -107,8 +110,8 @@ ROWS = (
 APART = (  # importer, imported
     ("luks1*", "luks2*"),
     ("luks2*", "luks1*"),
-    ("kdf*", "storage"),
-    ("sector*", "storage"),
+    ("kdf*", "*storage"),
+    ("sector*", "*storage"),
     *((module, "luks[12]*") for module in ROWS[4]),  # these never ask which version
 )
 THIRD_PARTY = {  # and who may import it

@@ -15,9 +15,10 @@ import pytest
 import luksmeta
 from luksmeta import locking
 from luksmeta.errors import StorageBusyError, StoragePermissionError
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.locking import locked
-from luksmeta.storage import FileStorage, MemoryStorage
+from luksmeta.storage import MemoryStorage
 from tests.builders import FIRST, file, key_behind
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no flock")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from luksmeta import StorageBusyError
+from luksmeta.file_storage import FileStorage
 from luksmeta.loop_devices import kernel_uses
-from luksmeta.storage import FileStorage
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, done, key_file, luksmeta, refused

@@ -20,11 +20,11 @@ from luksmeta import (
     convert,
 )
 from luksmeta.extents import Extent
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.model import HeaderCopy
-from luksmeta.storage import FileStorage
 from tests.builders import (
     FIRST,
     KDF,

@@ -16,16 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
+from luksmeta.file_storage import FileStorage, new_file
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import (
-    FileObjectStorage,
-    FileStorage,
-    MemoryStorage,
-    SliceStorage,
-    Storage,
-    new_file,
-    open_storage,
-)
+from luksmeta.storage import MemoryStorage, SliceStorage, Storage
+from luksmeta.target import FileObjectStorage, open_storage
 from tests.storages import UnreadableStorage, UntouchedStorage
 
 SIZE = 3 * 4096 + 100

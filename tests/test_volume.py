@@ -25,10 +25,11 @@ from luksmeta import (
     Volume,
     VolumeKeyError,
 )
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.model import KeyslotPriority
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.storage import Storage
 from tests.builders import (
     FIRST,
     KDF,

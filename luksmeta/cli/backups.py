@@ -21,8 +21,10 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.unlocking import open_header_for
 from luksmeta.errors import HeaderError, NotLuksError
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
-from luksmeta.storage import FileStorage, MemoryStorage, Storage, open_storage
+from luksmeta.storage import MemoryStorage, Storage
+from luksmeta.target import open_storage
 
 _SUFFIX: Final = ".before-restore"
 _BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes

@@ -37,7 +37,7 @@ from luksmeta.secret import SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.signatures import find_signatures, first_data
 from luksmeta.sizes import format_size
-from luksmeta.storage import open_storage
+from luksmeta.target import open_storage
 from luksmeta.volume import Volume
 
 _LOOKED_AT = 16 << 20  # bytes of an unknown device that are looked through for data

@@ -24,7 +24,7 @@ from luksmeta.secret import SecretBytes
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.signatures import Signature, find_signatures
 from luksmeta.sizes import format_size
-from luksmeta.storage import open_storage
+from luksmeta.target import open_storage
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def _conditions(volume: Volume, exported: Iterable[ExportedHash]) -> Iterable[Ke
 
 
 def _write(exported: Iterable[ExportedHash], output_file: str) -> None:
-    from luksmeta.storage import new_file
+    from luksmeta.file_storage import new_file
 
     with new_file(output_file) as file:
         lines = "".join(f"{each.text}\n" for each in exported).encode()

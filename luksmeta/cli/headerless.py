@@ -22,7 +22,8 @@ from luksmeta.headerless import HeaderlessVolume
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import SecretBytes
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import Storage, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import open_storage
 
 LUKS: Final = "luks"
 _TABLE: Final = "table"  # a device-mapper table, which is no --type

@@ -20,7 +20,7 @@ def dump_command(*, volume: VolumeOptions, as_json: bool) -> None:
     from luksmeta.diagnosis import diagnose_storage
     from luksmeta.header import read_header
     from luksmeta.locking import locked
-    from luksmeta.storage import open_storage
+    from luksmeta.target import open_storage
 
     with open_storage(volume.header_file) as storage, open_storage(volume.image) as data:
         with locked(storage, exclusive=False):

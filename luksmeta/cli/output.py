@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from luksmeta.errors import StorageError, StorageExistsError
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 if TYPE_CHECKING:
     from luksmeta.model import CopyState, Header

@@ -10,7 +10,7 @@ import click
 
 from luksmeta.cli import output
 from luksmeta.cli.options import NewFileName
-from luksmeta.storage import FileStorage
+from luksmeta.file_storage import FileStorage
 
 if TYPE_CHECKING:
     from luksmeta.forensics.evidence import ReadLog

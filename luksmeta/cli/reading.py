@@ -18,8 +18,8 @@ from luksmeta.cli.plaintext import checked_length, refuse_same
 from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
 from luksmeta.copying import Write, copy_out
+from luksmeta.file_storage import flush_directory
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import flush_directory
 from luksmeta.write_plan import Progress
 
 _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file

@@ -24,7 +24,8 @@ from luksmeta.locking import locked
 from luksmeta.model import Metadata
 from luksmeta.repair import Repair, Unlock, prepare
 from luksmeta.signatures import Signature
-from luksmeta.storage import Storage, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import open_storage
 from luksmeta.unlocking import OpenedKeys, open_with_passphrase, open_with_volume_key
 from luksmeta.write_plan import Write
 

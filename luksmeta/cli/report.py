@@ -13,11 +13,11 @@ from luksmeta.cli.options import FileName, NewFileName, dry_run_option, json_opt
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.cli.whole_file import replaced
 from luksmeta.errors import LuksError, NotLuksError
+from luksmeta.file_storage import new_file
 from luksmeta.forensics.report.case_report import CaseReport, case_report
 from luksmeta.forensics.report.exhibit import Exhibit, Failure
 from luksmeta.forensics.report.findings import Level
 from luksmeta.forensics.report.verdict import kind_of
-from luksmeta.storage import new_file
 
 
 @click.command("report")

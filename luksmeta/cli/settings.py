@@ -22,9 +22,9 @@ from luksmeta.cli.options import (
 from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
 from luksmeta.description import describe
 from luksmeta.errors import KeyslotError
+from luksmeta.file_storage import new_file
 from luksmeta.luks2.limits import KNOWN_FLAGS
 from luksmeta.secret import SecretBytes
-from luksmeta.storage import new_file
 from luksmeta.tokens.assignment import require_tokens
 from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume

@@ -23,8 +23,9 @@ from luksmeta.dm.devices import Devices, Opener
 from luksmeta.dm.mapped_device import MappedDevice, TableVolume
 from luksmeta.dm.table import TEXT_MAX
 from luksmeta.errors import errors_about
+from luksmeta.file_storage import FileStorage
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.storage import Storage
 
 _MARK: Final = "@"  # before the name of a table
 

@@ -18,9 +18,9 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.unlocking import open_header_for, open_to_change
 from luksmeta.errors import TokenError
+from luksmeta.file_storage import new_file
 from luksmeta.luks2.json_text import ascii_text
 from luksmeta.luks2.limits import HDR_SIZES
-from luksmeta.storage import new_file
 from luksmeta.tokens.assignment import require_tokens
 from luksmeta.volume import Volume
 

@@ -20,8 +20,9 @@ from luksmeta.cli.options import VolumeOptions
 from luksmeta.cli.seal_options import SealOptions
 from luksmeta.cli.try_options import TryOptions
 from luksmeta.errors import PassphraseError, StorageError
+from luksmeta.file_storage import new_file
 from luksmeta.forensics.containers import open_evidence
-from luksmeta.storage import Storage, new_file
+from luksmeta.storage import Storage
 from luksmeta.trust.opening import open_header
 
 if TYPE_CHECKING:

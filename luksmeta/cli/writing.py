@@ -34,7 +34,7 @@ from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_o
 from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
 from luksmeta.signatures import ext_block_size
-from luksmeta.storage import open_storage
+from luksmeta.target import open_storage
 
 
 @click.command("write")

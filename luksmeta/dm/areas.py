@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from luksmeta.extents import Extent
-from luksmeta.storage import FileStorage, Storage
+from luksmeta.file_storage import FileStorage
+from luksmeta.storage import Storage
 
 Piece: TypeAlias = tuple[Storage, int, int]  # a storage, an offset in it, bytes
 

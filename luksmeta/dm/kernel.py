@@ -18,8 +18,8 @@ from typing import Final
 
 from luksmeta.dm.table import TableLine, parse_table
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
+from luksmeta.file_storage import FileStorage
 from luksmeta.secret import SecretBytes
-from luksmeta.storage import FileStorage
 
 NAME_MAX: Final = 127  # bytes: DM_NAME_LEN, less the end
 UUID_MAX: Final = 128

@@ -16,7 +16,8 @@ from luksmeta.model import SECTOR_SIZE
 from luksmeta.secret import BytesLike
 from luksmeta.segment import SegmentRun
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 _Open: TypeAlias = Callable[[TableLine, Devices], Storage]
 

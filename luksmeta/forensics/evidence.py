@@ -23,8 +23,10 @@ from luksmeta.closing import Closing
 from luksmeta.disks.part_storage import PartStorage
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.extents import Extent
+from luksmeta.file_storage import FileStorage
 from luksmeta.secret import BytesLike
-from luksmeta.storage import FileStorage, Storage, storage_error
+from luksmeta.storage import Storage
+from luksmeta.system_errors import storage_error
 
 READ_LOG_FORMAT: Final = "luksmeta-read-log-1"
 _OPEN_RUNS: Final = 8  # the sweep over a disk, and the looks at headers in between

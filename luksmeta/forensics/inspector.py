@@ -33,7 +33,8 @@ from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.model import Dynamic, Keyslot, Metadata
 from luksmeta.signatures import Signature, find_trailing_signatures
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 SCHEMA: Final = "luksmeta-inspection-1"
 """The name of the JSON document: another number when a member goes or changes its meaning."""

@@ -16,7 +16,8 @@ from luksmeta.forensics.findings import Confidence, Finding, Kind, Scan
 from luksmeta.forensics.lost_areas import areas_without_header
 from luksmeta.forensics.pairing import together
 from luksmeta.forensics.sweep import Progress, Sweep
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 _FINDINGS_MAX: Final = 100_000
 _DISMISSED_MAX: Final = 1000

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from luksmeta.errors import StorageBusyError, StorageError, UnsupportedError
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 if TYPE_CHECKING:
     from luksmeta.fuse.filesystem import PayloadFilesystem

@@ -13,6 +13,7 @@ from luksmeta import formatting
 from luksmeta.copying import copy_in, copy_out
 from luksmeta.errors import VerificationError
 from luksmeta.extents import Extent, align_up
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import FormatOptions
 from luksmeta.header import read_header
 from luksmeta.images.raw_image import Plaintext
@@ -22,7 +23,7 @@ from luksmeta.new_volume import FormatKeywords
 from luksmeta.new_volume import format as format_volume
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
-from luksmeta.storage import FileStorage, MemoryStorage, Storage
+from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 from luksmeta.write_plan import Progress, Reserve, WritePlan

@@ -21,7 +21,7 @@ from luksmeta.images.raw_image import RawImage
 from luksmeta.images.tree import BLOCK_SIZE, Tree
 from luksmeta.kdf.machine import physical_memory
 from luksmeta.random_bytes import is_seeded, random_uuid
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 
 @contextmanager

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from luksmeta.closing import Closing
 from luksmeta.data_lock import data_in_use
+from luksmeta.file_storage import FileStorage
 from luksmeta.locking import locked
 from luksmeta.model import SECTOR_SIZE
-from luksmeta.storage import FileStorage, Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

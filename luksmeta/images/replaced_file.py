@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from luksmeta.data_lock import data_in_use
 from luksmeta.errors import UnsupportedError
-from luksmeta.storage import FileStorage, flush_directory, storage_error
+from luksmeta.file_storage import FileStorage, flush_directory
+from luksmeta.system_errors import storage_error
 
 Guard: TypeAlias = Callable[[str], AbstractContextManager[object]]
 """Gets the name of an incomplete file, and knows it until its block is left."""

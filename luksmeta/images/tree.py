@@ -11,7 +11,7 @@ from typing import NoReturn, Self
 
 from luksmeta.errors import StorageError
 from luksmeta.extents import align_up
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 BLOCK_SIZE = 4096  # bytes; of each file system that is made here
 

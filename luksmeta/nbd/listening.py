@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from luksmeta.errors import LuksError, StorageBusyError, StorageExistsError, UnsupportedError
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 _BACKLOG = 64
 _LOOPBACK = "127.0.0.1"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from luksmeta.errors import StorageError
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 AUTHORITY: Final = "ca-cert.pem"
 CERTIFICATE: Final = "server-cert.pem"

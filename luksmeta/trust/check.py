@@ -8,7 +8,8 @@ from luksmeta.errors import HeaderError, NotLuksError, PolicyError, Severity
 from luksmeta.header import read_header
 from luksmeta.locking import locked
 from luksmeta.model import Header
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 from luksmeta.trust.header_rules import READABLE
 from luksmeta.trust.policy import Policy, Source, finding
 from luksmeta.trust.rule import PolicyFinding, Subject

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from luksmeta.errors import LuksError, StorageError
-from luksmeta.storage import FileObjectStorage
+from luksmeta.target import FileObjectStorage
 from luksmeta.trust.check import check
 from luksmeta.trust.policy import Policy, Source
 from luksmeta.trust.rows import Row

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from luksmeta.volume import Target
+from luksmeta.target import Target
 from luksmeta.volume import open as open_volume
 
 

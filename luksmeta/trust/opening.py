@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from luksmeta import volume
-from luksmeta.storage import Storage, Target
+from luksmeta.storage import Storage
+from luksmeta.target import Target
 from luksmeta.volume import Volume, is_same_file
 
 if TYPE_CHECKING:

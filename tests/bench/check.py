@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.storage import FileStorage
 from luksmeta.trust.fleet import check_each
 from luksmeta.trust.policy import NAMES, Policy
 from tests.trust.images import good_image

@@ -14,8 +14,8 @@ import pytest
 
 import luksmeta
 from luksmeta import HeaderError, MemoryStorage
+from luksmeta.file_storage import FileStorage
 from luksmeta.header import read_header
-from luksmeta.storage import FileStorage
 from tests import builders
 from tests.builders import FIRST, KDF, VOLUME_KEY, key_behind
 from tests.corpus import PROJECT

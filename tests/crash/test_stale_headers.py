@@ -10,11 +10,11 @@ import pytest
 import luksmeta
 from luksmeta import KeyslotError, MemoryStorage, StorageBusyError, Volume, backup
 from luksmeta.cli import removal
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.key_management import HeaderChange, reword
 from luksmeta.locking import locked
 from luksmeta.model import Header
-from luksmeta.storage import FileStorage
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD, VERSIONS, VOLUME_KEY, image
 from tests.cli.runner import key_file, refused

@@ -14,7 +14,7 @@ from luksmeta.data_lock import data_in_use
 from luksmeta.disks.part_storage import PartStorage
 from luksmeta.extents import Extent
 from luksmeta.locking import locked
-from luksmeta.storage import open_storage
+from luksmeta.target import open_storage
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, done, key_file, refused

@@ -15,7 +15,7 @@ from luksmeta.dm.devices import Devices
 from luksmeta.dm.mapped_device import MappedDevice, open_table
 from luksmeta.dm.table import TableError
 from luksmeta.secret import BytesLike
-from luksmeta.storage import Target
+from luksmeta.target import Target
 from tests.corpus import stream
 from tests.storages import FailingStorage, UnreadableStorage
 

@@ -14,6 +14,7 @@ import pytest
 
 import luksmeta
 from luksmeta.errors import StorageBusyError, StorageError, UnsupportedError, VerificationError
+from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
 from luksmeta.images import encrypting_copy
 from luksmeta.images.encrypting_copy import encrypt_image, image_size
@@ -21,7 +22,7 @@ from luksmeta.images.raw_image import RawImage
 from luksmeta.locking import locked
 from luksmeta.new_volume import FormatKeywords
 from luksmeta.random_bytes import seeded
-from luksmeta.storage import FileStorage, MemoryStorage
+from luksmeta.storage import MemoryStorage
 from tests import builders
 from tests.corpus import PROJECT, stream
 from tests.images.trees import CHEAP

@@ -10,10 +10,10 @@ import pytest
 import luksmeta
 from luksmeta import HeaderError, Limits, MemoryStorage, NotLuksError, ResourceLimitError
 from luksmeta.errors import UnsupportedError
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import SIZE
 from luksmeta.model import DYNAMIC, Keyslot, Pbkdf2Digest
-from luksmeta.storage import FileStorage
 from tests.builders import FIRST, KDF, SECOND, VOLUME_KEY, image, key_behind, memory, opened
 from tests.corpus import Corpus, CorpusImage, corpus_images
 from tests.defects.luks1 import LUKS1_DEFECTS, Luks1Defect

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from luksmeta.errors import HeaderError, NotLuksError
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks1.partition_header import PartitionHeader
 from luksmeta.luks1.repair import needs_repair, repaired
 from luksmeta.repair import prepare
-from luksmeta.storage import FileStorage, MemoryStorage
+from luksmeta.storage import MemoryStorage
 from tests.builders import FIRST, SECOND, image
 from tests.corpus import Corpus, corpus_images
 from tests.defects.damage import LUKS1_BEYOND_REPAIR, LUKS1_REPAIRED_BY_CRYPTSETUP, Damage, bytes_at

@@ -10,10 +10,11 @@ import pytest
 
 import luksmeta
 from luksmeta.errors import MetadataError, Severity
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import PartitionHeader
 from luksmeta.luks1.validation import offset_of, rule_names, validate, warnings
-from luksmeta.storage import FileStorage, MemoryStorage
+from luksmeta.storage import MemoryStorage
 from tests.builders import FIRST, KDF, SECOND, VOLUME_KEY, image, key_behind
 from tests.corpus import Corpus
 from tests.interop.peers import cryptsetup

@@ -22,6 +22,7 @@ from luksmeta import (
     StorageError,
     VersionError,
 )
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks2.binary_header import BinaryHeader, checksum
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.header_copy import violations_of
@@ -30,7 +31,6 @@ from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import validate
 from luksmeta.model import HeaderCopy
 from luksmeta.overlay import OverlayStorage
-from luksmeta.storage import FileStorage
 from luksmeta.write_plan import WritePlan
 from tests.builders import FIRST, SECOND, document_of, image, key_behind, memory, with_document
 from tests.corpus import Corpus

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import luksmeta
 from luksmeta import MemoryStorage, Volume
+from luksmeta.file_storage import FileStorage
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_area import to_document, to_metadata
 from luksmeta.luks2.json_text import LiteralFloat, compact_text
@@ -25,7 +26,6 @@ from luksmeta.model import (
     KeyslotPriority,
     Pbkdf2Digest,
 )
-from luksmeta.storage import FileStorage
 from tests.builders import FIRST, KDF, SECOND, THIRD, VOLUME_KEY, document_of, image, with_document
 from tests.corpus import Corpus, corpus_images
 from tests.defects.documents import Document

@@ -15,7 +15,7 @@ from luksmeta.errors import LuksError
 from luksmeta.forensics.guessing.rules import Rule
 from luksmeta.forensics.guessing.variants import variants_of
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 STANDARD_INPUT: Final = "-"
 LINE_MAX: Final = 1 << 16  # bytes of a line in a word list; more is no list of words

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from luksmeta.errors import LuksError, errors_about
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 WORD_MAX: Final = 256  # hashcat: include/types.h, RP_PASSWORD_SIZE
 RULES_MAX: Final = 1_000_000  # of one file; hashcat's longest have 100,000

@@ -24,7 +24,7 @@ from luksmeta.forensics.guessing.target import Target
 from luksmeta.kdf import pbkdf
 from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.storage import storage_error
+from luksmeta.system_errors import storage_error
 
 FORMAT: Final = "luksmeta-guessing-1"
 _SIZE_MAX: Final = 1 << 16  # bytes

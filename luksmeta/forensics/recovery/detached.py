@@ -7,12 +7,13 @@ from typing import Final
 
 from luksmeta.errors import HeaderError, UnsupportedError
 from luksmeta.extents import Extent
+from luksmeta.file_storage import new_file
 from luksmeta.forensics.evidence import data_extents
 from luksmeta.forensics.recovery.candidates import Candidate, read_what_can
 from luksmeta.forensics.recovery.placing import moved
 from luksmeta.header import read_header
 from luksmeta.model import Header
-from luksmeta.storage import Storage, new_file
+from luksmeta.storage import Storage
 from luksmeta.write_plan import Progress, WritePlan
 
 _CHUNK: Final = 1 << 20

@@ -27,7 +27,8 @@ from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
 from luksmeta.forensics.recovery.proving import Proof, Prover, knows, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.storage import Storage, Target, open_storage
+from luksmeta.storage import Storage
+from luksmeta.target import Target, open_storage
 from luksmeta.write_plan import Progress
 
 SCHEMA: Final = "luksmeta-recovery-1"
