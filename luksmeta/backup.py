@@ -23,9 +23,8 @@ from luksmeta.errors import (
     errors_about,
 )
 from luksmeta.extents import Extent
-from luksmeta.header import read_header
+from luksmeta.header import Header, read_header
 from luksmeta.locking import locked
-from luksmeta.model import Header
 from luksmeta.moving import make_room
 from luksmeta.prepared_change import PreparedChange, copy_plan, write_copy
 from luksmeta.restoring import restoring_steps

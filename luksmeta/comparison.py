@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Final, cast
 
 from luksmeta.description import describe
+from luksmeta.header import Header
 from luksmeta.kdf import antiforensic
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import STRIPES, AnyKeyslot, Header, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.model import STRIPES, AnyKeyslot, Keyslot, Metadata, Pbkdf2Digest
 from luksmeta.storage import Storage
 
 _CHUNK: Final = 1 << 20  # bytes compared at a time

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from luksmeta import key_management, resizing
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.limits import KNOWN_FLAGS
-from luksmeta.model import AnyKeyslot, Header, KeyslotPriority, Metadata
+from luksmeta.model import AnyKeyslot, KeyslotPriority, Metadata
 from luksmeta.storage import Storage
 from luksmeta.texts import check_text
 from luksmeta.tokens.notes import Note, with_note

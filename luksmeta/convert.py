@@ -33,13 +33,14 @@ from luksmeta.errors import (
 from luksmeta.extents import Extent, uncovered
 from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
-from luksmeta.header import read_header
+from luksmeta.header import Header, read_header
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.key_management import HeaderChange
 from luksmeta.locking import locked
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import FIRST_AREA, WRITTEN_SIZE, area_size
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import Header, HeaderCopy, Metadata
+from luksmeta.model import Metadata
 from luksmeta.moving import make_room, moved_all, placed, places, wiped
 from luksmeta.prepared_change import PreparedChange, header_end
 from luksmeta.storage import Storage

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
+from luksmeta.header import Header
+from luksmeta.header_copies import CopyState, why_served
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
     AnyKeyslot,
-    CopyState,
     CryptSegment,
     Digest,
     Dynamic,
     ForeignKdf,
-    Header,
     Keyslot,
     KeyslotPriority,
     Metadata,
@@ -25,7 +25,6 @@ from luksmeta.model import (
     Pbkdf2Digest,
     Segment,
     Token,
-    why_served,
 )
 from luksmeta.tokens.notes import note_of
 

@@ -18,14 +18,15 @@ from luksmeta.errors import (
     StorageError,
     Violation,
 )
-from luksmeta.header import first_bytes, read_header
+from luksmeta.header import Header, first_bytes, read_header
+from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy, why_served
 from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.luks1.validation import validate, warnings
 from luksmeta.luks2.header import Luks2Header, try_copy
 from luksmeta.luks2.header_copy import violations_of
 from luksmeta.luks2.limits import HDR_SIZES
-from luksmeta.model import CopyCondition, CopyState, Dynamic, Header, HeaderCopy, why_served
+from luksmeta.model import Dynamic
 from luksmeta.signatures import Signature, find_foreign_signatures
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage

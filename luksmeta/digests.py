@@ -12,11 +12,12 @@ from typing import Final
 
 from luksmeta import key_management
 from luksmeta.errors import KeyslotError, UnsupportedError, VolumeKeyError
+from luksmeta.header import Header
 from luksmeta.kdf import calibrate, hashes
 from luksmeta.kdf.pbkdf import Pbkdf2, check_new
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks2.limits import DIGEST_SIZE_MIN, DIGESTS_MAX
-from luksmeta.model import Digest, Header, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.model import Digest, Keyslot, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.volume_key import make_digest, matches
 

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from luksmeta import digests, key_management
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
+from luksmeta.header import Header
 from luksmeta.kdf import calibrate
 from luksmeta.kdf.pbkdf import Pbkdf, Pbkdf2
 from luksmeta.key_management import HeaderChange, KeyslotOptions
@@ -24,7 +25,7 @@ from luksmeta.luks2.limits import (
     HDR_SIZES,
     KEYSLOTS_AREA_MAX,
 )
-from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Header, Metadata, Pbkdf2Digest
+from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Metadata, Pbkdf2Digest
 from luksmeta.moving import make_room
 from luksmeta.random_bytes import random_uuid
 from luksmeta.resizing import check_keyslots_size, check_metadata_size

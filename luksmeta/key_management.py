@@ -14,13 +14,13 @@ from typing import Final
 from luksmeta import keyslot as keyslot_area
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, StorageBusyError
 from luksmeta.extents import Extent
+from luksmeta.header import Header
 from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2, check_new
 from luksmeta.model import (
     AntiForensic,
     AnyKeyslot,
     CryptSegment,
     Digest,
-    Header,
     Keyslot,
     KeyslotPriority,
     Metadata,

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum, IntEnum, StrEnum
-from typing import ClassVar, Final, Protocol, Self, TypeAlias
+from enum import Enum, IntEnum
+from typing import ClassVar, Final, Self, TypeAlias
 
 from luksmeta.errors import KeyslotNotFoundError
 from luksmeta.extents import Extent
 from luksmeta.kdf.pbkdf import Pbkdf
-from luksmeta.storage import Storage
-from luksmeta.write_plan import Step
 
 SECTOR_SIZE: Final = 512
 """The unit of IVs, of keyslot areas, and of all LUKS1 offsets."""
@@ -26,13 +24,6 @@ STRIPES: Final = 4000
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | Mapping[str, JsonValue] | None"
 JsonObject: TypeAlias = Mapping[str, JsonValue]
-
-
-class HeaderCopy(StrEnum):
-    """Which of the two copies of a LUKS2 header."""
-
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
 
 
 class KeyslotPriority(IntEnum):
@@ -363,111 +354,6 @@ class Metadata:
                 for token_id, token in self.tokens.items()
             },
         )
-
-
-class CopyCondition(StrEnum):
-    """What a header copy is good for.
-
-    ``obsolete``: whole, but the other has a greater seqid. ``different``: whole, and not what the
-    other says at the same seqid. ``missing``: there is no magic.
-    """
-
-    GOOD = "good"
-    OBSOLETE = "obsolete"
-    DIFFERENT = "different"
-    DAMAGED = "damaged"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyState:
-    """One copy of a header as it lies on the device, and what is wrong with it, if anything."""
-
-    copy: HeaderCopy
-    offset: int
-    seqid: int | None = None
-    condition: CopyCondition = CopyCondition.GOOD
-    problem: str | None = None
-
-
-def why_served(copies: Iterable[CopyState], served_by: HeaderCopy) -> str:
-    """Why this copy is the one that is believed, in a sentence."""
-    others = [each for each in copies if each.copy is not served_by]
-    if not others:
-        return "it is the only copy of a LUKS1 header"
-    (other,) = others
-    match other.condition:
-        case CopyCondition.GOOD:
-            return "both copies are good and say the same"
-        case CopyCondition.OBSOLETE:
-            return f"its seqid is greater than that of the {other.copy} copy, {other.seqid}"
-        case CopyCondition.DIFFERENT:
-            return "both copies are whole at the same seqid, and the primary comes first"
-        case condition:
-            return f"the {other.copy} copy is {condition}"
-
-
-class Header(Protocol):
-    """A header of either version, as volumes and key management use it."""
-
-    @property
-    def metadata(self) -> Metadata:
-        """What the header says."""
-        ...
-
-    @property
-    def copies(self) -> tuple[CopyState, ...]:
-        """The copies on the device; LUKS1 has only a primary one."""
-        ...
-
-    @property
-    def served_by(self) -> HeaderCopy:
-        """The copy that is believed."""
-        ...
-
-    @property
-    def keyslot_ids(self) -> range:
-        """The ids that a keyslot can have."""
-        ...
-
-    @property
-    def token_ids(self) -> range:
-        """The ids that a new token can have; none in LUKS1."""
-        ...
-
-    @property
-    def backup_size(self) -> int:
-        """How many bytes from the device's start hold the header and all keyslot areas."""
-        ...
-
-    @property
-    def taken_keyslots(self) -> frozenset[int]:
-        """The ids that a new keyslot cannot have, because something is there."""
-        ...
-
-    @property
-    def odd_keyslots(self) -> Mapping[int, OddKeyslot]:
-        """Keyslots of LUKS1 that are neither in use nor free: a key may still be in there."""
-        ...
-
-    def place_area(self, keyslot_id: int, key_size: int) -> Extent:
-        """Where the area of a new keyslot for a key of ``key_size`` bytes goes.
-
-        Raises KeyslotsAreaFullError when there is no room.
-        """
-        ...
-
-    def updated(self, metadata: Metadata) -> Header:
-        """The successor of this header that says ``metadata``; MetadataError when it may not."""
-        ...
-
-    def steps(self) -> tuple[Step, ...]:
-        """The writes that put this header on a device, barriers included."""
-        ...
-
-    def is_current(self, storage: Storage) -> bool:
-        """Whether the device still holds this header, and not one that another process wrote."""
-        ...
 
 
 def _without(ids: Iterable[int], gone: int) -> tuple[int, ...]:

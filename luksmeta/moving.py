@@ -13,9 +13,10 @@ from dataclasses import replace
 from luksmeta import area_routes
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, MetadataError
 from luksmeta.extents import Extent
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange, stored
 from luksmeta.luks1.header import Luks1Header
-from luksmeta.model import Header, Keyslot, Metadata
+from luksmeta.model import Keyslot, Metadata
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Reserve, Resize, Step, WritePlan
 

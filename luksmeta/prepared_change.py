@@ -16,9 +16,9 @@ from typing import Final, Self
 from luksmeta.errors import StorageBusyError, StorageError
 from luksmeta.extents import Extent
 from luksmeta.file_storage import new_file
+from luksmeta.header import Header
 from luksmeta.locking import locked
 from luksmeta.luks1.partition_header import WRITTEN_SIZE
-from luksmeta.model import Header
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Copy, WritePlan
 

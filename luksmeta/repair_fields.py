@@ -9,12 +9,13 @@ from typing import Final
 
 from luksmeta.binary import c_text
 from luksmeta.errors import MetadataError
+from luksmeta.header import Header
 from luksmeta.luks1.partition_header import SIZE, WRITTEN_SIZE, KeyslotRecord, PartitionHeader
 from luksmeta.luks2.binary_header import BinaryHeader
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import Header, JsonValue
+from luksmeta.model import JsonValue
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write, WritePlan
 

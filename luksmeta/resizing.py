@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, MetadataError, UnsupportedError
 from luksmeta.extents import Extent, align_down
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.header import first_gap
 from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
-from luksmeta.model import AnyKeyslot, Header, Keyslot, Metadata
+from luksmeta.model import AnyKeyslot, Keyslot, Metadata
 from luksmeta.moving import make_room, moved_all, wiped
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Fill, WritePlan

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from luksmeta import digests, key_management, reencryption, requirements
 from luksmeta.closing import Closing
 from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
+from luksmeta.header import Header
 from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.locking import locked
-from luksmeta.model import Header, KeyslotPriority, Metadata, Pbkdf2Digest
+from luksmeta.model import KeyslotPriority, Metadata, Pbkdf2Digest
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream

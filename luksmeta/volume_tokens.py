@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from luksmeta import key_management
 from luksmeta.errors import MetadataError, TokenError
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.json_text import compact_text, parse_json
-from luksmeta.model import Header, JsonObject, Metadata, Token
+from luksmeta.model import JsonObject, Metadata, Token
 from luksmeta.tokens import assignment, kinds
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ import luksmeta
 from luksmeta import MemoryStorage, Pbkdf2, Volume
 from luksmeta.binary import c_bytes
 from luksmeta.formatting import Version
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader, with_checksum
 from luksmeta.luks2.json_text import dump_json, parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import HeaderCopy, JsonObject
+from luksmeta.model import JsonObject
 from tests.corpus import stream
 
 FIRST, SECOND, THIRD = b"first passphrase", b"second passphrase", b"third passphrase"

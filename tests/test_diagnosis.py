@@ -13,7 +13,7 @@ import luksmeta
 from luksmeta import ChecksumError, NotLuksError, Severity, StorageError
 from luksmeta.diagnosis import Diagnosis
 from luksmeta.formatting import Version
-from luksmeta.model import CopyCondition, HeaderCopy
+from luksmeta.header_copies import CopyCondition, HeaderCopy
 from luksmeta.storage import MemoryStorage
 from tests.builders import document_of, image, with_document
 from tests.corpus import Corpus, CorpusImage, corpus_images

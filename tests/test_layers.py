@@ -43,7 +43,7 @@ ROWS = (
         "sector",
         "sector.*",
     ),
-    ("model",),
+    ("model", "header_copies"),
     ("luks1", "luks1.*", "luks2", "luks2.*"),
     (
         "volume_key",

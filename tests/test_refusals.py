@@ -16,8 +16,8 @@ from luksmeta import (
     UnsupportedError,
 )
 from luksmeta.formatting import Version
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import HeaderCopy
 from tests.builders import (
     DATA_SIZE,
     FIRST,

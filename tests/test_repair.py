@@ -15,10 +15,11 @@ import luksmeta
 from luksmeta import HeaderError, LuksError, NotLuksError, StorageBusyError
 from luksmeta.diagnosis import diagnose_storage
 from luksmeta.formatting import Version
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.keyslot import trial_order
 from luksmeta.luks2.binary_header import BinaryHeader, with_checksum
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import HeaderCopy, Metadata
+from luksmeta.model import Metadata
 from luksmeta.repair import Repair, prepare
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.unlocking import OpenedKeys, open_with_passphrase

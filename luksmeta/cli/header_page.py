@@ -10,25 +10,24 @@ from typing import Final
 from luksmeta.cli.output import one_line, problem_of
 from luksmeta.cli.page import Lines, hex_lines, in_a_line, section
 from luksmeta.diagnosis import Diagnosis
+from luksmeta.header import Header
+from luksmeta.header_copies import CopyState, why_served
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import (
     SECTOR_SIZE,
     AnyKeyslot,
-    CopyState,
     CryptSegment,
     Digest,
     Dynamic,
     ForeignKdf,
     ForeignKeyslot,
-    Header,
     Keyslot,
     KeyslotPriority,
     Metadata,
     Pbkdf2Digest,
     Segment,
     Token,
-    why_served,
 )
 from luksmeta.sizes import format_size
 from luksmeta.tokens.notes import Note, note_of

@@ -16,7 +16,8 @@ from luksmeta.errors import StorageError, StorageExistsError
 from luksmeta.system_errors import storage_error
 
 if TYPE_CHECKING:
-    from luksmeta.model import CopyState, Header
+    from luksmeta.header import Header
+    from luksmeta.header_copies import CopyState
     from luksmeta.write_plan import WritePlan
 
 STANDARD_OUTPUT: Final = "standard output"

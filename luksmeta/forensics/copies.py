@@ -15,13 +15,14 @@ from luksmeta.binary import c_text
 from luksmeta.diagnosis import Diagnosis
 from luksmeta.errors import AlgorithmError, MetadataError, StorageError
 from luksmeta.extents import Extent
+from luksmeta.header_copies import CopyCondition, HeaderCopy
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader, checksum
 from luksmeta.luks2.header_copy import metadata_of
 from luksmeta.luks2.json_text import parse_json
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.luks2.validation.view import Section, View, crowded_sections, number, texts
-from luksmeta.model import CopyCondition, HeaderCopy, JsonObject, JsonValue, Metadata
+from luksmeta.model import JsonObject, JsonValue, Metadata
 from luksmeta.storage import Storage
 
 _MISSING: Final = CopyCondition.MISSING

@@ -24,11 +24,12 @@ from luksmeta.forensics.expected_copies import (
 from luksmeta.forensics.material import KeyslotCondition
 from luksmeta.forensics.randomness import Run, StepState
 from luksmeta.header import first_bytes
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.luks1.repair import repaired
 from luksmeta.luks1.validation import offset_of, validate
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import CryptSegment, HeaderCopy, Metadata, Segment
+from luksmeta.model import CryptSegment, Metadata, Segment
 from luksmeta.storage import Storage
 
 _ZERO_IS_WRONG: Final = (

@@ -15,6 +15,7 @@ from typing import Final
 from luksmeta.binary import c_text, field_offsets
 from luksmeta.errors import AlgorithmError, MetadataError, StorageError
 from luksmeta.extents import Extent
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.kdf import hashes
 from luksmeta.luks2.binary_header import (
     BINARY_HEADER,
@@ -26,7 +27,6 @@ from luksmeta.luks2.binary_header import (
 )
 from luksmeta.luks2.json_text import parse_json
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import HeaderCopy
 from luksmeta.storage import Storage
 
 STEP: Final = 512

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from luksmeta.extents import Extent
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 
 
 class Kind(StrEnum):

@@ -20,11 +20,12 @@ from typing import Final, NoReturn
 
 from luksmeta.errors import AlgorithmError, UnsupportedError
 from luksmeta.extents import align_up
+from luksmeta.header import Header
 from luksmeta.kdf import hashes
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import INACTIVE
-from luksmeta.model import SECTOR_SIZE, STRIPES, CryptSegment, Header, Keyslot
+from luksmeta.model import SECTOR_SIZE, STRIPES, CryptSegment, Keyslot
 from luksmeta.storage import Storage
 
 ARGON2_MODE: Final = 34100

@@ -8,6 +8,7 @@ from typing import Final
 from luksmeta.binary import c_text
 from luksmeta.errors import Severity, Violation
 from luksmeta.forensics.findings import Confidence, Finding, Kind
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks1.partition_header import (
     KEYSLOT_COUNT,
     SIZE,
@@ -15,7 +16,7 @@ from luksmeta.luks1.partition_header import (
     PartitionHeader,
 )
 from luksmeta.luks1.validation import Table, validate, warnings
-from luksmeta.model import SECTOR_SIZE, HeaderCopy
+from luksmeta.model import SECTOR_SIZE
 from luksmeta.rules import and_more
 from luksmeta.storage import Storage
 

@@ -11,12 +11,13 @@ from luksmeta.errors import ChecksumError, HeaderError
 from luksmeta.extents import Extent
 from luksmeta.forensics.findings import Confidence, Finding, Kind
 from luksmeta.forensics.lost_areas import is_start_of_random
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import MAGIC, VERSION, BinaryHeader, check_checksum
 from luksmeta.luks2.header_copy import check_document, metadata_of
 from luksmeta.luks2.json_text import parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import repair_known_faults
-from luksmeta.model import SECTOR_SIZE, HeaderCopy, Metadata, RawArea
+from luksmeta.model import SECTOR_SIZE, Metadata, RawArea
 from luksmeta.storage import Storage
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -12,8 +12,9 @@ from luksmeta.extents import align_up
 from luksmeta.forensics.evidence import MappedEvidence
 from luksmeta.forensics.findings import Confidence, Finding, Kind, Role
 from luksmeta.forensics.lost_areas import BLOCK, is_random_at
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import SECTOR_SIZE, HeaderCopy
+from luksmeta.model import SECTOR_SIZE
 from luksmeta.signatures import find_foreign_signatures
 from luksmeta.storage import Storage
 

@@ -17,9 +17,10 @@ from typing import Final
 from luksmeta.binary import field_offsets
 from luksmeta.errors import StorageError
 from luksmeta.extents import Extent, align_down, align_up
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks1.partition_header import ACTIVE, INACTIVE, PARTITION_HEADER
 from luksmeta.luks2.binary_header import MAGIC
-from luksmeta.model import SECTOR_SIZE, HeaderCopy
+from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import Storage
 
 CHUNK: Final = 256 << 10

@@ -14,6 +14,7 @@ from luksmeta.errors import (
     VersionError,
 )
 from luksmeta.extents import Extent, align_up
+from luksmeta.header_copies import CopyState, HeaderCopy
 from luksmeta.kdf.pbkdf import Pbkdf2
 from luksmeta.luks1.partition_header import (
     ACTIVE,
@@ -35,9 +36,7 @@ from luksmeta.model import (
     STRIPES,
     AntiForensic,
     AnyKeyslot,
-    CopyState,
     CryptSegment,
-    HeaderCopy,
     Keyslot,
     Metadata,
     OddKeyslot,

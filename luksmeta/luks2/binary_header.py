@@ -17,9 +17,9 @@ from luksmeta.errors import (
     VersionError,
     Violation,
 )
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.kdf import hashes
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
-from luksmeta.model import HeaderCopy
 from luksmeta.rules import Finding, Rule, Statement, and_more, excerpt
 
 MAGIC: Final = {HeaderCopy.PRIMARY: b"LUKS\xba\xbe", HeaderCopy.SECONDARY: b"SKUL\xba\xbe"}

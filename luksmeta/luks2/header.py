@@ -19,6 +19,7 @@ from luksmeta.errors import (
     StorageError,
 )
 from luksmeta.extents import Extent, align_up, first_fit
+from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy
 from luksmeta.luks2.binary_header import (
     CHECKSUM_ALGORITHM,
     MAGIC,
@@ -43,15 +44,7 @@ from luksmeta.luks2.limits import (
     KEYSLOTS_MAX,
     TOKENS_MAX,
 )
-from luksmeta.model import (
-    STRIPES,
-    CopyCondition,
-    CopyState,
-    HeaderCopy,
-    JsonObject,
-    Metadata,
-    OddKeyslot,
-)
+from luksmeta.model import STRIPES, JsonObject, Metadata, OddKeyslot
 from luksmeta.random_bytes import random_bytes
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write

@@ -12,6 +12,7 @@ from typing import Final
 
 from luksmeta.binary import c_text
 from luksmeta.errors import HeaderError, MetadataError, NotLuksError, Severity, Violation
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import (
     CHECKSUM_ALGORITHM,
     CHECKSUM_STATEMENTS,
@@ -27,7 +28,7 @@ from luksmeta.luks2.json_text import STATEMENTS as JSON_STATEMENTS
 from luksmeta.luks2.json_text import compact_text, parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import repair_known_faults, validate, warnings
-from luksmeta.model import HeaderCopy, JsonObject, Metadata
+from luksmeta.model import JsonObject, Metadata
 from luksmeta.rules import Finding, Rule, Statement, and_more, excerpt
 from luksmeta.storage import Storage
 

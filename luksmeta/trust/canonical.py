@@ -15,11 +15,12 @@ from dataclasses import asdict
 from typing import Final, TypeAlias
 
 from luksmeta.extents import Extent
+from luksmeta.header import Header
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.header_copy import LoadedCopy
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
-from luksmeta.model import Header, JsonObject, JsonValue, Metadata
+from luksmeta.model import JsonObject, JsonValue, Metadata
 from luksmeta.storage import Storage
 
 FORMAT: Final = "luksmeta-header-v1"

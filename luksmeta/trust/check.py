@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from luksmeta.errors import HeaderError, NotLuksError, PolicyError, Severity
-from luksmeta.header import read_header
+from luksmeta.header import Header, read_header
 from luksmeta.locking import locked
-from luksmeta.model import Header
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage
 from luksmeta.trust.header_rules import READABLE

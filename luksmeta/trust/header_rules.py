@@ -10,13 +10,14 @@ from typing import Final
 from luksmeta.binary import c_text
 from luksmeta.errors import AlgorithmError, MetadataError
 from luksmeta.extents import Extent
+from luksmeta.header_copies import CopyCondition, HeaderCopy
 from luksmeta.kdf import hashes
 from luksmeta.luks1.partition_header import SIZE as LUKS1_SIZE
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation.shapes import CONFIG, DOCUMENT, OBJECTS, Shape
-from luksmeta.model import CopyCondition, HeaderCopy, JsonObject
+from luksmeta.model import JsonObject
 from luksmeta.rules import Finding
 from luksmeta.trust.rule import REENCRYPTION_CVE, PolicyRule, Subject
 from luksmeta.trust.settings import Names, Numbers, Range, switch, text

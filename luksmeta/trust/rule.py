@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from luksmeta.errors import Severity
+from luksmeta.header import Header
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.model import Header, Metadata
+from luksmeta.model import Metadata
 from luksmeta.rules import Finding
 from luksmeta.storage import Storage
 from luksmeta.trust.settings import Parse

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from luksmeta.errors import JsonAreaFullError, MetadataError, SealError, TokenError
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import Header
 from luksmeta.overlay import OverlayStorage
 from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import SecretBytes

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from luksmeta.errors import LuksError, SealError, UnsupportedError
+from luksmeta.header import Header
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.header_copy import LoadedCopy, copy_offset, load_copy
-from luksmeta.model import Header, HeaderCopy, JsonObject, Keyslot, Metadata
+from luksmeta.model import JsonObject, Keyslot, Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage

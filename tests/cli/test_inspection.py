@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.sizes import format_size
 from tests import builders
 from tests.builders import FIRST

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from luksmeta.formatting import Version
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS
 from tests.cli.runner import as_ordinary_user, done, luksmeta, opens, refused

@@ -10,7 +10,7 @@ from pathlib import Path
 import luksmeta
 from luksmeta import MemoryStorage, Volume, backup, convert, repair
 from luksmeta.formatting import Version
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.storage import Storage
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD, VERSIONS, VOLUME_KEY

@@ -9,7 +9,7 @@ from functools import cache
 import luksmeta
 from luksmeta import MemoryStorage, Volume
 from luksmeta.formatting import Version
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.storage import Storage
 from luksmeta.unlocked_volume import UnlockedVolume
 from tests import builders

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from tests.builders import VERSIONS
 from tests.crash import header_recipes, keyslot_recipes
 from tests.crash.recipe import Recipe, damaged, outdated

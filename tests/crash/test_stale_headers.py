@@ -12,9 +12,9 @@ from luksmeta import KeyslotError, MemoryStorage, StorageBusyError, Volume, back
 from luksmeta.cli import removal
 from luksmeta.file_storage import FileStorage
 from luksmeta.formatting import Version
+from luksmeta.header import Header
 from luksmeta.key_management import HeaderChange, reword
 from luksmeta.locking import locked
-from luksmeta.model import Header
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD, VERSIONS, VOLUME_KEY, image
 from tests.cli.runner import key_file, refused

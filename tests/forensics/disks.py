@@ -10,8 +10,8 @@ from pathlib import Path
 
 from luksmeta import MemoryStorage, Scan, scan
 from luksmeta.forensics.findings import Finding
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader, with_checksum
-from luksmeta.model import HeaderCopy
 from tests import builders
 from tests.corpus import stream
 

@@ -10,8 +10,8 @@ import luksmeta
 from luksmeta.extents import Extent
 from luksmeta.forensics.damage import Certainty
 from luksmeta.forensics.material import Condition
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import HeaderCopy
 from tests.builders import FIRST, SECOND, document_of, image, with_document
 from tests.corpus import Corpus, CorpusImage, corpus_images
 from tests.defects.damage import HDR_SIZE, MBR, Damage, all_of, bytes_at

@@ -17,8 +17,8 @@ from luksmeta.forensics.material import Condition
 from luksmeta.forensics.randomness import StepState
 from luksmeta.forensics.regions import EXAMINED_MAX, RegionKind
 from luksmeta.formatting import Version
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import HeaderCopy
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS, document_of, image, with_document
 from tests.corpus import stream

@@ -11,7 +11,7 @@ import pytest
 import luksmeta
 from luksmeta.forensics import candidates
 from luksmeta.forensics.findings import Confidence, Kind, Role
-from luksmeta.model import HeaderCopy
+from luksmeta.header_copies import HeaderCopy
 from tests import builders
 from tests.forensics import disks
 from tests.forensics.disks import (

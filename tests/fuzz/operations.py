@@ -15,11 +15,12 @@ from luksmeta.comparison import compare
 from luksmeta.description import describe
 from luksmeta.diagnosis import diagnose_storage
 from luksmeta.errors import LuksError
+from luksmeta.header import Header
 from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.key_management import KeyslotOptions
 from luksmeta.keyslot import trial_order
 from luksmeta.luks2.limits import TOKENS_MAX
-from luksmeta.model import Header, Metadata
+from luksmeta.model import Metadata
 from luksmeta.secret import SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream

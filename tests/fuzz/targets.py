@@ -16,10 +16,10 @@ from typing import Final
 
 from luksmeta.errors import LuksError
 from luksmeta.header import read_header
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks1.partition_header import SIZE as LUKS1_SIZE
 from luksmeta.luks2.binary_header import MAGIC, checksum
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
-from luksmeta.model import HeaderCopy
 from luksmeta.storage import Storage
 from tests.fuzz import hostile, operations
 from tests.fuzz.disk import SparseDisk

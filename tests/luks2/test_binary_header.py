@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from luksmeta.errors import ChecksumError, HeaderError, NotLuksError, VersionError
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2 import binary_header
 from luksmeta.luks2.binary_header import (
     BINARY_HEADER,
@@ -17,7 +18,6 @@ from luksmeta.luks2.binary_header import (
     with_checksum,
 )
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
-from luksmeta.model import HeaderCopy
 from tests.corpus import Corpus, corpus_images
 from tests.layouts import offsets_in_comments, true_offsets
 

@@ -23,13 +23,13 @@ from luksmeta import (
     VersionError,
 )
 from luksmeta.file_storage import FileStorage
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import BinaryHeader, checksum
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.header_copy import violations_of
 from luksmeta.luks2.json_text import dump_json
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import validate
-from luksmeta.model import HeaderCopy
 from luksmeta.overlay import OverlayStorage
 from luksmeta.write_plan import WritePlan
 from tests.builders import FIRST, SECOND, document_of, image, key_behind, memory, with_document

@@ -8,8 +8,8 @@ from typing import Final
 
 import luksmeta
 from luksmeta import MemoryStorage, Pbkdf2
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.json_text import compact_text
-from luksmeta.model import HeaderCopy
 from tests.trust.attack import on_image
 from tests.trust.document_attacks import with_foreign_keyslot
 from tests.trust.images import (

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 
 import luksmeta
 from luksmeta import Argon2id, MemoryStorage
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.json_text import compact_text, parse_json_area
-from luksmeta.model import HeaderCopy
 from tests import builders
 
 PASSPHRASE: Final = builders.FIRST

@@ -21,10 +21,12 @@ from luksmeta import (
     UnsupportedError,
     Volume,
 )
+from luksmeta.header import Header
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.key_management import HeaderChange, reword
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
-from luksmeta.model import Header, HeaderCopy, JsonValue
+from luksmeta.model import JsonValue
 from luksmeta.secret import BytesLike
 from luksmeta.trust.canonical import COUNTER_MAX, SEAL_TYPE
 from luksmeta.trust.seal import Record

@@ -15,8 +15,8 @@ from luksmeta.errors import HeaderError, NotLuksError, StorageError
 from luksmeta.extents import Extent
 from luksmeta.forensics.evidence import Evidence
 from luksmeta.forensics.regions import material_extent
-from luksmeta.header import read_header
-from luksmeta.model import Header, Keyslot, Metadata
+from luksmeta.header import Header, read_header
+from luksmeta.model import Keyslot, Metadata
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Resize, Step, WritePlan

@@ -11,8 +11,7 @@ from luksmeta.file_storage import new_file
 from luksmeta.forensics.evidence import data_extents
 from luksmeta.forensics.recovery.candidates import Candidate, read_what_can
 from luksmeta.forensics.recovery.placing import moved
-from luksmeta.header import read_header
-from luksmeta.model import Header
+from luksmeta.header import Header, read_header
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Progress, WritePlan
 

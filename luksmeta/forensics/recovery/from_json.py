@@ -28,6 +28,7 @@ from luksmeta.forensics.recovery.candidates import (
 )
 from luksmeta.forensics.recovery.json_fragments import fragments_in
 from luksmeta.forensics.recovery.json_texts import JsonText
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import (
     CHECKSUM_ALGORITHM,
     MAGIC,
@@ -39,7 +40,7 @@ from luksmeta.luks2.binary_header import (
 from luksmeta.luks2.header_copy import copy_bytes, copy_offset, metadata_of
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.luks2.validation import repair_known_faults
-from luksmeta.model import HeaderCopy, Keyslot
+from luksmeta.model import Keyslot
 from luksmeta.random_bytes import random_bytes, random_uuid
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write

@@ -24,6 +24,7 @@ from luksmeta.forensics.recovery.candidates import (
     made,
 )
 from luksmeta.forensics.recovery.json_texts import JsonText, merged_texts, texts_in
+from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import (
     MAGIC,
     BinaryHeader,
@@ -31,7 +32,6 @@ from luksmeta.luks2.binary_header import (
 from luksmeta.luks2.header import try_copy
 from luksmeta.luks2.header_copy import LoadedCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
-from luksmeta.model import HeaderCopy
 from luksmeta.storage import Storage
 
 SEARCHED: Final = 2 * HDR_SIZES[-1]

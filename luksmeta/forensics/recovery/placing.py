@@ -11,10 +11,11 @@ from dataclasses import replace
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down
 from luksmeta.forensics.recovery.data_start import DataPlace
+from luksmeta.header import Header
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import AREA_ALIGNMENT
-from luksmeta.model import SECTOR_SIZE, CryptSegment, Header, Metadata, Segment
+from luksmeta.model import SECTOR_SIZE, CryptSegment, Metadata, Segment
 
 
 def areas_end(metadata: Metadata) -> int:

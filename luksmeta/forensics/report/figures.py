@@ -19,9 +19,9 @@ from luksmeta.forensics.randomness import StepState
 from luksmeta.forensics.regions import Place, Region, RegionKind
 from luksmeta.forensics.report.exhibit import Exhibit
 from luksmeta.forensics.report.markup import tag
+from luksmeta.header_copies import CopyCondition
 from luksmeta.luks1.partition_header import SIZE as _LUKS1_SIZE
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import CopyCondition
 from luksmeta.sizes import format_size
 
 WIDTH: Final = 800.0

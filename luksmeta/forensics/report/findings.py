@@ -18,11 +18,11 @@ from luksmeta.forensics.inspector import Inspection
 from luksmeta.forensics.material import Condition, KeyslotCondition
 from luksmeta.forensics.randomness import STEP, StepState
 from luksmeta.forensics.regions import RegionKind
+from luksmeta.header_copies import CopyCondition, HeaderCopy
 from luksmeta.luks1.partition_header import PARTITION_HEADER
 from luksmeta.luks1.partition_header import SIZE as PARTITION_HEADER_SIZE
 from luksmeta.luks2.binary_header import BINARY_HEADER
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
-from luksmeta.model import CopyCondition, HeaderCopy
 
 _MOST: Final = 200  # of one kind: a hostile header can break rules without end
 _NO_CIPHERTEXT: Final = (StepState.OTHER, StepState.PATTERN)
