@@ -23,7 +23,8 @@ from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy, why_ser
 from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.luks1.validation import validate, warnings
-from luksmeta.luks2.header import Luks2Header, try_copy
+from luksmeta.luks2.both_copies import try_copy
+from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.header_copy import violations_of
 from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.model import Dynamic

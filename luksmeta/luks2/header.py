@@ -1,4 +1,4 @@
-"""Both copies of a LUKS2 header: choose one to believe, and write both.
+"""A LUKS2 header: what its believed copy says, its successors, and the writes of both copies.
 
 Source: LUKS2 specification 1.1.4, sections 2 and 5; lib/luks2/luks2_disk_metadata.c.
 """
@@ -9,17 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from luksmeta.binary import c_bytes, c_string, c_text
+from luksmeta.binary import c_bytes, c_string
 from luksmeta.errors import (
     HeaderError,
     KeyslotsAreaFullError,
-    LuksError,
     MetadataError,
     NotLuksError,
-    StorageError,
 )
 from luksmeta.extents import Extent, align_up, first_fit
-from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy
+from luksmeta.header_copies import CopyState, HeaderCopy
 from luksmeta.luks2.binary_header import (
     CHECKSUM_ALGORITHM,
     MAGIC,
@@ -27,20 +25,19 @@ from luksmeta.luks2.binary_header import (
     VERSION,
     BinaryHeader,
 )
+from luksmeta.luks2.both_copies import BothCopies
+from luksmeta.luks2.document_writing import to_document
 from luksmeta.luks2.header_copy import (
     LoadedCopy,
     check_document,
     copy_bytes,
     copy_offset,
-    load_copy,
     metadata_of,
 )
-from luksmeta.luks2.json_area import to_document
 from luksmeta.luks2.json_text import dump_json, parse_json_area
 from luksmeta.luks2.limits import (
     AREA_ALIGNMENT,
     BINARY_HEADER_SIZE,
-    HDR_SIZES,
     KEYSLOTS_MAX,
     TOKENS_MAX,
 )
@@ -68,22 +65,14 @@ class Luks2Header:
     def read(cls, storage: Storage) -> Self:
         """The header at the start of ``storage``; nothing is written, whatever state it is in.
 
-        Both copies are read; the one with the greater seqid is believed, the primary when they are
-        equal. When the primary is damaged, the secondary is looked for at all its legal offsets.
-        Raises NotLuksError when there is no trace of a copy, else what is wrong with the primary.
+        Raises what :meth:`BothCopies.believed` does, and HeaderError where the device ends before
+        the keyslots area does.
         """
-        primary = try_copy(storage, HeaderCopy.PRIMARY, 0)
-        secondary = _find_secondary(storage, primary)
-        good = [each for each in (primary, secondary) if isinstance(each, LoadedCopy)]
-        if not good:
-            raise _most_telling(primary, secondary)
-        chosen = max(good, key=lambda each: each.record.seqid)
-        _check_fits(storage, chosen)
-        return cls(
-            chosen,
-            _copy_states(chosen, primary, secondary),
-            {each.copy: each.record.salt for each in good},
-        )
+        copies = BothCopies.read(storage)
+        believed = copies.believed()
+        _check_fits(storage, believed)
+        salts = {each.copy: each.record.salt for each in copies.whole}
+        return cls(believed, copies.states(), salts)
 
     @classmethod
     def create(cls, metadata: Metadata) -> Self:
@@ -300,42 +289,6 @@ def _good_copies(record: BinaryHeader) -> tuple[CopyState, ...]:
     )
 
 
-def try_copy(
-    storage: Storage,
-    copy: HeaderCopy,
-    offset: int,
-    *,
-    magic_is_lost: bool = False,
-    twin: LoadedCopy | None = None,
-) -> LoadedCopy | LuksError:
-    """The copy at ``offset`` (:func:`load_copy`), or what is wrong with it."""
-    try:
-        return load_copy(storage, copy, offset, magic_is_lost=magic_is_lost, twin=twin)
-    except (HeaderError, NotLuksError, StorageError) as error:
-        return error
-
-
-def _find_secondary(storage: Storage, primary: LoadedCopy | LuksError) -> LoadedCopy | LuksError:
-    """The secondary where the primary says it is, else the first one at a legal offset."""
-    if isinstance(primary, LoadedCopy):
-        offset = primary.record.hdr_size
-        return try_copy(storage, HeaderCopy.SECONDARY, offset, twin=primary)
-    found: LuksError = NotLuksError("secondary header: no magic at any legal offset")
-    for offset in HDR_SIZES:
-        tried = try_copy(storage, HeaderCopy.SECONDARY, offset)
-        if isinstance(tried, LoadedCopy):
-            return tried
-        if not isinstance(tried, NotLuksError):
-            found = tried
-    return found
-
-
-def _most_telling(primary: LoadedCopy | LuksError, secondary: LoadedCopy | LuksError) -> LuksError:
-    errors = [each for each in (primary, secondary) if isinstance(each, LuksError)]
-    damaged = [error for error in errors if not isinstance(error, NotLuksError)]
-    return (damaged or errors)[0]
-
-
 def _check_fits(storage: Storage, chosen: LoadedCopy) -> None:
     end = chosen.metadata.keyslots_area.end
     if end > storage.size:
@@ -344,43 +297,3 @@ def _check_fits(storage: Storage, chosen: LoadedCopy) -> None:
             f"{storage.size:#x}",
             copy=chosen.copy,
         )
-
-
-def _copy_states(
-    chosen: LoadedCopy, primary: LoadedCopy | LuksError, secondary: LoadedCopy | LuksError
-) -> tuple[CopyState, ...]:
-    found = {HeaderCopy.PRIMARY: primary, HeaderCopy.SECONDARY: secondary}
-    return tuple(_copy_state(copy, loaded, chosen) for copy, loaded in found.items())
-
-
-def _copy_state(copy: HeaderCopy, loaded: LoadedCopy | LuksError, chosen: LoadedCopy) -> CopyState:
-    seqid = None if isinstance(loaded, LuksError) else loaded.record.seqid
-    condition, problem = _condition(loaded, chosen)
-    return CopyState(
-        copy=copy,
-        offset=copy_offset(copy, chosen.record.hdr_size),
-        seqid=seqid,
-        condition=condition,
-        problem=problem,
-    )
-
-
-def _said_by(copy: LoadedCopy) -> tuple[object, ...]:
-    record = copy.record
-    return copy.document, *map(c_text, (record.uuid, record.label, record.subsystem))
-
-
-def _condition(
-    loaded: LoadedCopy | LuksError, chosen: LoadedCopy
-) -> tuple[CopyCondition, str | None]:
-    if isinstance(loaded, NotLuksError):
-        return CopyCondition.MISSING, loaded.text
-    if isinstance(loaded, LuksError):
-        return CopyCondition.DAMAGED, loaded.text
-    seqid, believed = loaded.record.seqid, chosen.record.seqid
-    if seqid < believed:
-        text = f"obsolete: seqid {seqid}, the other copy has {believed}"
-        return CopyCondition.OBSOLETE, text
-    if _said_by(loaded) != _said_by(chosen):
-        return CopyCondition.DIFFERENT, f"differs from the other copy at the same seqid {believed}"
-    return CopyCondition.GOOD, None

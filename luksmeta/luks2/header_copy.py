@@ -23,7 +23,7 @@ from luksmeta.luks2.binary_header import (
     padding_of,
     with_checksum,
 )
-from luksmeta.luks2.json_area import to_metadata
+from luksmeta.luks2.document_reading import to_metadata
 from luksmeta.luks2.json_text import STATEMENTS as JSON_STATEMENTS
 from luksmeta.luks2.json_text import compact_text, parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES

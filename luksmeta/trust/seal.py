@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from luksmeta.errors import LuksError
-from luksmeta.luks2.json_area import from_base64
+from luksmeta.luks2.document_reading import from_base64
 from luksmeta.luks2.json_text import compact_text, parse_json
 from luksmeta.model import JsonObject, JsonValue, Token
 from luksmeta.secret import SecretBytes

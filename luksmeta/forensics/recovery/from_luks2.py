@@ -29,7 +29,7 @@ from luksmeta.luks2.binary_header import (
     MAGIC,
     BinaryHeader,
 )
-from luksmeta.luks2.header import try_copy
+from luksmeta.luks2.both_copies import try_copy
 from luksmeta.luks2.header_copy import LoadedCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.storage import Storage

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, cast
 
 from luksmeta.errors import Severity
 from luksmeta.kdf.pbkdf import MAX_CPUS, MAX_MEMORY, MIN_ITERATIONS, MIN_MEMORY, MIN_TIME
-from luksmeta.luks2.json_area import from_base64, to_digest
+from luksmeta.luks2.document_reading import from_base64, to_digest
 from luksmeta.luks2.limits import (
     AREA_ALIGNMENT,
     DIGESTS_MAX,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import luksmeta
 from luksmeta import MemoryStorage, Volume
 from luksmeta.file_storage import FileStorage
+from luksmeta.luks2.document_reading import to_metadata
+from luksmeta.luks2.document_writing import to_document
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.luks2.json_area import to_document, to_metadata
 from luksmeta.luks2.json_text import LiteralFloat, compact_text
 from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.model import (
