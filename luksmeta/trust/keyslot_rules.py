@@ -1,4 +1,4 @@
-"""The rules about keyslots and digests: who gets in, at what cost, and what proves the key."""
+"""The rules about keyslots: who gets in, and at what cost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from luksmeta.extents import align_up
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.limits import AREA_ALIGNMENT
-from luksmeta.model import STRIPES, ForeignKdf, Keyslot, KeyslotPriority, Pbkdf2Digest
+from luksmeta.model import STRIPES, ForeignKdf, Keyslot, KeyslotPriority
 from luksmeta.rules import Finding
 from luksmeta.trust.rule import NULL_CIPHER_CVES, Check, PolicyRule, Subject
 from luksmeta.trust.segment_rules import is_null
@@ -149,48 +149,6 @@ def _priority(subject: Subject, allowed: Names) -> Iterator[Finding]:
             yield f"keyslots.{keyslot_id}.priority", text
 
 
-# --- digests -------------------------------------------------------------------------------------
-
-
-def _digest_count(subject: Subject, allowed: Range) -> Iterator[Finding]:
-    number = len(subject.metadata.digests)
-    if number not in allowed:
-        yield "digests", f"header: has {number} digests, allowed are {allowed}"
-
-
-def _digest_type(subject: Subject, allowed: Names) -> Iterator[Finding]:
-    for digest_id, digest in subject.metadata.digests.items():
-        if digest.type not in allowed:
-            text = f"digest {digest_id}: type is {digest.type[:40]!r}, allowed are {allowed}"
-            yield f"digests.{digest_id}.type", text
-        elif digest.type == Pbkdf2Digest.type and not isinstance(digest, Pbkdf2Digest):
-            text = (
-                f"digest {digest_id}: its hash, salt or digest is malformed, so it proves nothing"
-            )
-            yield f"digests.{digest_id}", text
-
-
-def _proofs(subject: Subject) -> Iterator[tuple[int, Pbkdf2Digest]]:
-    for digest_id, digest in subject.metadata.digests.items():
-        if isinstance(digest, Pbkdf2Digest):
-            yield digest_id, digest
-
-
-def _digest_hash(subject: Subject, allowed: Names) -> Iterator[Finding]:
-    for digest_id, digest in _proofs(subject):
-        if digest.hash not in allowed:
-            text = f"digest {digest_id}: hash is {digest.hash[:40]!r}, allowed are {allowed}"
-            yield f"digests.{digest_id}.hash", text
-
-
-def _digest_iterations(subject: Subject, allowed: Range) -> Iterator[Finding]:
-    for digest_id, digest in _proofs(subject):
-        if digest.iterations not in allowed:
-            asked = str(digest.iterations)[:40]
-            text = f"digest {digest_id}: {asked} iterations, allowed are {allowed}"
-            yield f"digests.{digest_id}.iterations", text
-
-
 RULES: Final = (
     PolicyRule(
         "keyslot-null-cipher",
@@ -327,37 +285,5 @@ RULES: Final = (
         _priority,
         "A keyslot that is never tried locks its owner out, or waits to be named.",
         _SPEC,
-    ),
-    PolicyRule(
-        "digest-count",
-        "digests.count",
-        Range.parse,
-        _digest_count,
-        "A further digest proves a further key.",
-        "LUKS2 specification 1.1.4, section 3.4",
-    ),
-    PolicyRule(
-        "digest-type",
-        "digests.types",
-        Names.parse,
-        _digest_type,
-        "What does not prove the volume key lets any key pass.",
-        "LUKS2 specification 1.1.4, section 3.4",
-    ),
-    PolicyRule(
-        "digest-hash",
-        "digests.hashes",
-        Names.parse,
-        _digest_hash,
-        "A digest by a broken hash proves little.",
-        "NIST SP 800-131A",
-    ),
-    PolicyRule(
-        "digest-iterations",
-        "digests.iterations",
-        Range.parse,
-        _digest_iterations,
-        "Too many iterations keep a machine from starting; fewer than 1000 nobody makes.",
-        "cryptsetup lib/luks2/luks2_digest_pbkdf2.c",
     ),
 )
