@@ -22,6 +22,7 @@ ROWS = (
         "rules",
         "sizes",
         "texts",
+        "uuids",
     ),
     (
         "system_errors",

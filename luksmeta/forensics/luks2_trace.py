@@ -19,8 +19,8 @@ from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.model import SECTOR_SIZE, Metadata, RawArea
 from luksmeta.storage import Storage
+from luksmeta.uuids import is_uuid
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _JSON_SIZE: Final = re.compile(rb'"json_size"\s*:\s*"([0-9]{1,7})"')
 _BLOCKS: Final = (4096, 1024, 2048)  # of file systems
 _KINDS: Final = {
@@ -150,7 +150,7 @@ def _copy_finding(
         reasons=(judged.reason,),
         version=VERSION,
         copy=copy,
-        uuid=uuid if _UUID.fullmatch(uuid) else None,
+        uuid=uuid if is_uuid(uuid) else None,
         label=(c_text(record.label) or None) if judged.metadata else None,
         seqid=record.seqid if has_size else None,
         hdr_size=record.hdr_size if has_size else None,
@@ -228,7 +228,7 @@ def _record_of(storage: Storage, before: int, hdr_size: int) -> BinaryHeader:
     if before >= 0:
         data = storage.read_at(before, BINARY_HEADER_SIZE)
     record = replace(BinaryHeader.from_bytes(data), hdr_size=hdr_size, label=b"\0", subsystem=b"\0")
-    return record if _UUID.fullmatch(c_text(record.uuid)) else replace(record, uuid=b"\0")
+    return record if is_uuid(c_text(record.uuid)) else replace(record, uuid=b"\0")
 
 
 def _own_offset(copy: HeaderCopy, hdr_size: int) -> int:

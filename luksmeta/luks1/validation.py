@@ -6,7 +6,6 @@ lib/luks1/keymanage.c LUKS_check_keyslots, _check_and_convert_hdr.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -32,8 +31,8 @@ from luksmeta.luks1.partition_header import (
 )
 from luksmeta.model import SECTOR_SIZE, STRIPES
 from luksmeta.rules import Finding, Rule, and_more, excerpt
+from luksmeta.uuids import is_uuid
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _TEXTS: Final = ("cipher-name", "cipher-mode", "hash-spec", "uuid")
 _FIELDS: Final = field_offsets(PARTITION_HEADER)
 _ENTRY_FIELDS: Final = field_offsets(KEYSLOT)
@@ -215,7 +214,7 @@ def _ecb_alone(table: Table) -> Iterator[Finding]:
 
 def _is_uuid(table: Table) -> Iterator[Finding]:
     uuid = c_text(table.record.uuid)
-    if not _UUID.fullmatch(uuid):
+    if not is_uuid(uuid):
         yield "uuid", f"partition header: UUID {uuid!r} is none"
 
 

@@ -5,16 +5,14 @@ Source: LUKS2 specification 1.1.4, section 2; lib/luks2/luks2_disk_metadata.c.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from luksmeta.binary import c_text
 from luksmeta.errors import HeaderError, MetadataError, NotLuksError, Severity, Violation
 from luksmeta.header_copies import HeaderCopy
+from luksmeta.luks2 import binary_oddities
 from luksmeta.luks2.binary_header import (
-    CHECKSUM_ALGORITHM,
     CHECKSUM_STATEMENTS,
     MAGIC,
     PLACE_RULES,
@@ -29,10 +27,8 @@ from luksmeta.luks2.json_text import compact_text, parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE, HDR_SIZES
 from luksmeta.luks2.validation import repair_known_faults, validate, warnings
 from luksmeta.model import JsonObject, Metadata
-from luksmeta.rules import Finding, Rule, Statement, and_more, excerpt
+from luksmeta.rules import Statement, and_more
 from luksmeta.storage import Storage
-
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +145,7 @@ def metadata_of(record: BinaryHeader, document: JsonObject) -> Metadata:
 
 def statements() -> tuple[Statement, ...]:
     """Every rule about the bytes of a copy; those about the document are of the validation."""
-    return (*PLACE_RULES, *CHECKSUM_STATEMENTS, *JSON_STATEMENTS, *_ODDITIES)
+    return (*PLACE_RULES, *CHECKSUM_STATEMENTS, *JSON_STATEMENTS, *binary_oddities.RULES)
 
 
 def _read_header(storage: Storage, copy: HeaderCopy, offset: int, magic_is_lost: bool) -> bytes:
@@ -188,8 +184,8 @@ def _everything(
     except HeaderError as error:
         yield from error.violations
     yield from _about_document(json_area, record.hdr_size)
-    raw = _RawHeader(record, header)
-    for rule in _ODDITIES:
+    raw = binary_oddities.RawHeader(record, header)
+    for rule in binary_oddities.RULES:
         yield from rule.violations(raw, raw.value_at)
 
 
@@ -205,60 +201,3 @@ def _about_document(json_area: bytes, hdr_size: int) -> Iterator[Violation]:
         yield from (replace(each, severity=Severity.WARNING) for each in dropped)
     yield from validate(sound, hdr_size)
     yield from warnings(sound, hdr_size)
-
-
-# --- what is odd about a binary header, and taken ----------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _RawHeader:
-    record: BinaryHeader
-    data: bytes
-
-    def value_at(self, path: str) -> object:
-        value = getattr(self.record, path, None)
-        return excerpt(c_text(value)) if isinstance(value, bytes) else value
-
-
-def _padding(raw: _RawHeader) -> Iterator[Finding]:
-    same, given = raw.record.to_bytes(), raw.data
-    strange = [at for at in range(len(given)) if given[at] != same[at]]
-    if strange:
-        yield (
-            "padding",
-            f"bytes of padding that are not zero: {len(strange)}, from {strange[0]:#x} on",
-        )
-
-
-def _terminated(raw: _RawHeader) -> Iterator[Finding]:
-    for name in ("label", "uuid", "subsystem"):
-        data = getattr(raw.record, name)
-        if b"\0" not in data:
-            yield (
-                name,
-                f"{name} has no NUL within its {len(data)} bytes, and is cut before the last",
-            )
-
-
-def _is_uuid(raw: _RawHeader) -> Iterator[Finding]:
-    uuid = c_text(raw.record.uuid)
-    if not _UUID.fullmatch(uuid):
-        yield "uuid", f"uuid {uuid[:40]!r} is none"
-
-
-def _usual_checksum(raw: _RawHeader) -> Iterator[Finding]:
-    algorithm = c_text(raw.record.csum_alg)
-    if algorithm != CHECKSUM_ALGORITHM:
-        yield "csum_alg", f"checksum algorithm is {algorithm[:40]!r}, {CHECKSUM_ALGORITHM} is usual"
-
-
-_SPECIFICATION: Final = "specification 2.1"
-_ODDITIES: Final[tuple[Rule[_RawHeader], ...]] = tuple(
-    Rule(name, states, _SPECIFICATION, check, severity=Severity.WARNING)
-    for name, states, check in (
-        ("binary-padding", "The padding is zero.", _padding),
-        ("binary-terminated", "Label, UUID and subsystem end with a NUL.", _terminated),
-        ("binary-uuid", "The UUID is one.", _is_uuid),
-        ("binary-csum-alg-usual", "The checksum is SHA-256.", _usual_checksum),
-    )
-)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,8 +9,8 @@ from luksmeta.rules import Finding
 from luksmeta.trust import hidden_rules
 from luksmeta.trust.rule import REENCRYPTION_CVE, PolicyRule, Subject
 from luksmeta.trust.settings import Names, Numbers, Range, switch, text
+from luksmeta.uuids import is_uuid
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SPEC: Final = "LUKS2 specification 1.1.4, section 2"
 _CONFIG: Final = "LUKS2 specification 1.1.4, section 3.5"
 _TOKENS: Final = "LUKS2 specification 1.1.4, section 3.6"
@@ -44,7 +43,7 @@ def _checksum(subject: Subject, allowed: Names) -> Iterator[Finding]:
 
 
 def _is_uuid(subject: Subject, _: bool) -> Iterator[Finding]:
-    if not _UUID.fullmatch(subject.metadata.uuid):
+    if not is_uuid(subject.metadata.uuid):
         yield "uuid", f"header: uuid {subject.metadata.uuid[:40]!r} is none"
 
 

@@ -7,7 +7,6 @@ matters to nobody's data.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -43,9 +42,9 @@ from luksmeta.luks2.validation import repair_known_faults
 from luksmeta.model import Keyslot
 from luksmeta.random_bytes import random_bytes, random_uuid
 from luksmeta.storage import Storage
+from luksmeta.uuids import is_uuid
 from luksmeta.write_plan import Write
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SEQID_MAX: Final = 1 << 40  # more updates than anybody makes
 
 
@@ -184,7 +183,7 @@ def _records(view: Storage, hdr_size: int) -> dict[int, BinaryHeader]:
         header = first_bytes_of(ShiftedView(view, offset), BINARY_HEADER_SIZE)
         if len(header) == BINARY_HEADER_SIZE:
             record = BinaryHeader.from_bytes(header)
-            if _UUID.fullmatch(c_text(record.uuid)):
+            if is_uuid(c_text(record.uuid)):
                 found[offset] = record
     return found
 

@@ -9,7 +9,6 @@ them together with a passphrase. Salts and iterations are not to be had again (L
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -53,9 +52,9 @@ from luksmeta.model import SECTOR_SIZE, STRIPES
 from luksmeta.random_bytes import random_uuid
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage
+from luksmeta.uuids import is_uuid
 from luksmeta.write_plan import Write
 
-_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _CIPHERS: Final = (
     ("aes", "xts-plain64"),
     ("aes", "cbc-essiv:sha256"),
@@ -233,7 +232,7 @@ def _candidate(
 
 
 def _uuid(record: PartitionHeader, uuid: str | None) -> bytes:
-    if _UUID.fullmatch(c_text(record.uuid)):
+    if is_uuid(c_text(record.uuid)):
         return record.uuid
     return c_bytes(uuid or str(random_uuid()), 40, "uuid")
 
