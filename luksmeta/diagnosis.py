@@ -10,14 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from luksmeta.errors import (
-    HeaderError,
-    LuksError,
-    NotLuksError,
-    Severity,
-    StorageError,
-    Violation,
-)
+from luksmeta.errors import HeaderError, LuksError, NotLuksError, Severity, StorageError, Violation
 from luksmeta.header import Header, first_bytes, read_header
 from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy, why_served
 from luksmeta.locking import locked

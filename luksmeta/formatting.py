@@ -20,11 +20,7 @@ from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
-from luksmeta.luks2.limits import (
-    AREA_ALIGNMENT,
-    HDR_SIZES,
-    KEYSLOTS_AREA_MAX,
-)
+from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import DYNAMIC, SECTOR_SIZE, CryptSegment, Metadata, Pbkdf2Digest
 from luksmeta.moving import make_room
 from luksmeta.random_bytes import random_uuid

@@ -1,4 +1,7 @@
-"""The LUKS1 header <-> the model (LUKS1 specification 1.2.3; lib/luks1/keymanage.c)."""
+"""A LUKS1 header: what it says, its successors, and its write.
+
+Source: LUKS1 specification 1.2.3; lib/luks1/keymanage.c.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from luksmeta.binary import c_bytes, c_string, c_text
-from luksmeta.errors import (
-    HeaderError,
-    NotLuksError,
-    UnsupportedError,
-    VersionError,
-)
+from luksmeta.binary import c_bytes, c_string
+from luksmeta.errors import HeaderError, NotLuksError, UnsupportedError, VersionError
 from luksmeta.extents import Extent, align_up
 from luksmeta.header_copies import CopyState, HeaderCopy
-from luksmeta.kdf.pbkdf import Pbkdf2
+from luksmeta.luks1.metadata import (
+    keyslot_record,
+    only_digest,
+    refuse_what_luks1_lacks,
+    to_metadata,
+)
 from luksmeta.luks1.partition_header import (
     ACTIVE,
     INACTIVE,
@@ -30,19 +33,7 @@ from luksmeta.luks1.partition_header import (
     area_size,
 )
 from luksmeta.luks1.validation import Table, check
-from luksmeta.model import (
-    DYNAMIC,
-    SECTOR_SIZE,
-    STRIPES,
-    AntiForensic,
-    AnyKeyslot,
-    CryptSegment,
-    Keyslot,
-    Metadata,
-    OddKeyslot,
-    Pbkdf2Digest,
-    RawArea,
-)
+from luksmeta.model import SECTOR_SIZE, STRIPES, Metadata, OddKeyslot, Pbkdf2Digest
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Step, Write
 
@@ -86,7 +77,7 @@ class Luks1Header:
     def of(cls, record: PartitionHeader) -> Self:
         """The header of these fields; MetadataError for a record that breaks a rule."""
         check(record)
-        return cls(record, _to_metadata(record))
+        return cls(record, to_metadata(record))
 
     @classmethod
     def as_it_is(cls, record: PartitionHeader) -> Self | None:
@@ -94,7 +85,7 @@ class Luks1Header:
 
         None where no key has the stated size: nothing tells then where the areas lie.
         """
-        return cls(record, _to_metadata(record)) if Table.of(record).areas else None
+        return cls(record, to_metadata(record)) if Table.of(record).areas else None
 
     @classmethod
     def create(
@@ -185,15 +176,15 @@ class Luks1Header:
 
         Nothing else can change. The digest lies in the first sector, so it is written whole.
         """
-        digest = _only_digest(metadata)
+        digest = only_digest(metadata)
         header_hash = c_string(self.record.hash_spec, "hash")
         if digest.hash != header_hash:
             raise UnsupportedError(
                 f"digest 0: hash {digest.hash}, a LUKS1 header has one for all: {header_hash}"
             )
-        _refuse_what_luks1_lacks(metadata, header_hash)
+        refuse_what_luks1_lacks(metadata, header_hash)
         records = tuple(
-            _keyslot_record(old, metadata.keyslots.get(keyslot_id))
+            keyslot_record(old, metadata.keyslots.get(keyslot_id))
             for keyslot_id, old in enumerate(self.record.keyslot_records())
         )
         record = replace(
@@ -203,7 +194,7 @@ class Luks1Header:
             mk_digest_salt=digest.salt,
             mk_digest_iter=digest.iterations,
         ).with_keyslot_records(records)
-        written = _to_metadata(record)
+        written = to_metadata(record)
         if written.keyslots != metadata.keyslots:
             raise UnsupportedError("header: LUKS1 cannot hold these keyslots as they are")
         return replace(self, record=record, metadata=written)
@@ -225,7 +216,7 @@ class Luks1Header:
         )
         record = self.record.with_keyslot_records(records)
         check(record)
-        return replace(self, record=record, metadata=_to_metadata(record))
+        return replace(self, record=record, metadata=to_metadata(record))
 
     def steps(self) -> tuple[Step, ...]:
         """One write of two sectors, and the barrier behind it."""
@@ -238,100 +229,3 @@ class Luks1Header:
     def is_current(self, storage: Storage) -> bool:
         """Whether the device still holds these very bytes: LUKS1 has no counter to compare."""
         return storage.read_at(0, SIZE) == self.record.to_bytes()
-
-
-def _to_metadata(record: PartitionHeader) -> Metadata:
-    key_size = record.key_bytes
-    cipher_name, cipher_mode = c_text(record.cipher_name), c_text(record.cipher_mode)
-    encryption = f"{cipher_name}-{cipher_mode}" if cipher_mode else cipher_name
-    hash_name = c_text(record.hash_spec)
-    areas = Table.of(record).areas
-    keyslots = {
-        keyslot_id: _to_keyslot(entry, areas[keyslot_id], encryption, hash_name, key_size)
-        for keyslot_id, entry in enumerate(record.keyslot_records())
-        if entry.is_active
-    }
-    segment = CryptSegment(
-        offset=record.payload_offset * SECTOR_SIZE,
-        size=DYNAMIC,
-        iv_tweak=0,
-        encryption=encryption,
-        sector_size=SECTOR_SIZE,
-        key_size=key_size,
-    )
-    digest = Pbkdf2Digest(
-        keyslots=tuple(keyslots),
-        segments=(0,),
-        hash=hash_name,
-        iterations=record.mk_digest_iter,
-        salt=record.mk_digest_salt,
-        digest=record.mk_digest,
-    )
-    start = min(area.offset for area in areas)
-    return Metadata(
-        version=VERSION,
-        uuid=c_text(record.uuid),
-        keyslots_area=Extent(start, max(area.end for area in areas) - start),
-        keyslots=keyslots,
-        segments={0: segment},
-        digests={0: digest},
-    )
-
-
-def _to_keyslot(
-    entry: KeyslotRecord, area: Extent, encryption: str, hash_name: str, key_size: int
-) -> Keyslot:
-    return Keyslot(
-        key_size=key_size,
-        kdf=Pbkdf2(hash=hash_name, iterations=entry.iterations),
-        salt=entry.salt,
-        af=AntiForensic(hash=hash_name, stripes=entry.stripes),
-        area=RawArea(offset=area.offset, size=area.size, encryption=encryption, key_size=key_size),
-    )
-
-
-def _keyslot_record(old: KeyslotRecord, keyslot: AnyKeyslot | None) -> KeyslotRecord:
-    """The table entry for a keyslot; an unused one keeps its place and its stripes."""
-    if keyslot is None and not old.is_active:
-        return old
-    if not isinstance(keyslot, Keyslot) or not isinstance(keyslot.kdf, Pbkdf2):
-        return replace(old, active=INACTIVE, iterations=0, salt=bytes(32))
-    return KeyslotRecord(
-        active=ACTIVE,
-        iterations=keyslot.kdf.iterations,
-        salt=keyslot.salt,
-        key_material_offset=keyslot.area.offset // SECTOR_SIZE,
-        stripes=keyslot.af.stripes,
-    )
-
-
-def _refuse_what_luks1_lacks(metadata: Metadata, header_hash: str) -> None:
-    if metadata.label or metadata.subsystem:
-        raise UnsupportedError("header: LUKS1 has no label and no subsystem")
-    if metadata.tokens or metadata.config.flags:
-        raise UnsupportedError("header: LUKS1 has no tokens and no persistent flags")
-    for keyslot_id, keyslot in metadata.keyslots.items():
-        if not isinstance(keyslot, Keyslot) or not isinstance(keyslot.kdf, Pbkdf2):
-            raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 knows PBKDF2 only")
-        if keyslot.priority is not None:
-            raise UnsupportedError(f"keyslot {keyslot_id}: LUKS1 has no keyslot priorities")
-        segment = metadata.segments[0]
-        data_cipher = segment.encryption if isinstance(segment, CryptSegment) else ""
-        if (keyslot.area.encryption, keyslot.area.key_size) != (data_cipher, keyslot.key_size):
-            raise UnsupportedError(
-                f"keyslot {keyslot_id}: {keyslot.area.encryption} with {keyslot.area.key_size} "
-                f"bytes of key, LUKS1 encrypts keyslots as the data: {data_cipher} with "
-                f"{keyslot.key_size}"
-            )
-        if keyslot.kdf.hash != keyslot.af.hash or keyslot.af.hash != header_hash:
-            raise UnsupportedError(
-                f"keyslot {keyslot_id}: hash {keyslot.kdf.hash}, a LUKS1 header has one for all: "
-                f"{header_hash}"
-            )
-
-
-def _only_digest(metadata: Metadata) -> Pbkdf2Digest:
-    match metadata.digests:
-        case {0: Pbkdf2Digest() as digest} if len(metadata.digests) == 1:
-            return digest
-    raise UnsupportedError("header: LUKS1 has one digest, a pbkdf2 one")

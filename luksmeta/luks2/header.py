@@ -10,21 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from luksmeta.binary import c_bytes, c_string
-from luksmeta.errors import (
-    HeaderError,
-    KeyslotsAreaFullError,
-    MetadataError,
-    NotLuksError,
-)
+from luksmeta.errors import HeaderError, KeyslotsAreaFullError, MetadataError, NotLuksError
 from luksmeta.extents import Extent, align_up, first_fit
 from luksmeta.header_copies import CopyState, HeaderCopy
-from luksmeta.luks2.binary_header import (
-    CHECKSUM_ALGORITHM,
-    MAGIC,
-    SALT_SIZE,
-    VERSION,
-    BinaryHeader,
-)
+from luksmeta.luks2.binary_header import CHECKSUM_ALGORITHM, MAGIC, SALT_SIZE, VERSION, BinaryHeader
 from luksmeta.luks2.both_copies import BothCopies
 from luksmeta.luks2.document_writing import to_document
 from luksmeta.luks2.header_copy import (
@@ -35,12 +24,7 @@ from luksmeta.luks2.header_copy import (
     metadata_of,
 )
 from luksmeta.luks2.json_text import dump_json, parse_json_area
-from luksmeta.luks2.limits import (
-    AREA_ALIGNMENT,
-    BINARY_HEADER_SIZE,
-    KEYSLOTS_MAX,
-    TOKENS_MAX,
-)
+from luksmeta.luks2.limits import AREA_ALIGNMENT, BINARY_HEADER_SIZE, KEYSLOTS_MAX, TOKENS_MAX
 from luksmeta.model import STRIPES, JsonObject, Metadata, OddKeyslot
 from luksmeta.random_bytes import random_bytes
 from luksmeta.storage import Storage
