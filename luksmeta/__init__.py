@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from luksmeta.diagnosis import CopyDiagnosis, Diagnosis, diagnose
+    from luksmeta.copy_diagnosis import CopyDiagnosis
+    from luksmeta.diagnosis import Diagnosis, diagnose
     from luksmeta.dm.devices import Devices
     from luksmeta.dm.mapped_device import MappedDevice, TableVolume, open_table
     from luksmeta.dm.table import TableError, TableLine, parse_table
@@ -169,7 +170,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "luksmeta.diagnosis": ("CopyDiagnosis", "Diagnosis", "diagnose"),
+    "luksmeta.copy_diagnosis": ("CopyDiagnosis",),
+    "luksmeta.diagnosis": ("Diagnosis", "diagnose"),
     "luksmeta.dm.devices": ("Devices",),
     "luksmeta.dm.mapped_device": (
         "MappedDevice",

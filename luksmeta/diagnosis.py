@@ -8,71 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
 
+from luksmeta.copy_diagnosis import (
+    LUKS1_VERSION,
+    CopyDiagnosis,
+    luks1_copy,
+    luks1_without_magic,
+    luks2_copies,
+)
 from luksmeta.errors import HeaderError, LuksError, NotLuksError, Severity, StorageError, Violation
 from luksmeta.header import Header, first_bytes, read_header
-from luksmeta.header_copies import CopyCondition, CopyState, HeaderCopy, why_served
+from luksmeta.header_copies import CopyCondition, HeaderCopy, why_served
 from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
-from luksmeta.luks1.validation import validate, warnings
-from luksmeta.luks2.both_copies import try_copy
-from luksmeta.luks2.header import Luks2Header
-from luksmeta.luks2.header_copy import violations_of
-from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.model import Dynamic
 from luksmeta.signatures import Signature, find_foreign_signatures
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyDiagnosis:
-    """One copy of a header.
-
-    ``offset`` is None for a copy of which there is no trace, ``seqid`` for one that is not whole.
-    ``magic_is_lost``: all of it is right but its magic. ``error`` is what makes it unusable.
-    """
-
-    copy: HeaderCopy
-    offset: int | None
-    condition: CopyCondition
-    seqid: int | None = None
-    magic_is_lost: bool = False
-    error: LuksError | None = None
-    violations: tuple[Violation, ...] = ()
-
-    @property
-    def state(self) -> CopyState:
-        """The same as headers have it; of a copy without a trace the offset says nothing."""
-        return CopyState(
-            copy=self.copy,
-            offset=self.offset or 0,
-            seqid=self.seqid,
-            condition=self.condition,
-            problem=None if self.error is None else self.error.text,
-        )
-
-    def describe(self) -> dict[str, object]:
-        """The same for programs."""
-        return {
-            "copy": str(self.copy),
-            "offset": self.offset,
-            "state": str(self.condition),
-            "seqid": self.seqid,
-            "magic_is_lost": self.magic_is_lost,
-            "error": None if self.error is None else self.error.text,
-            "violations": [describe_violation(each) for each in self.violations],
-        }
-
-
-_LUKS1_VERSION: Final = b"\0\1"
-_NO_SECONDARY: Final = CopyDiagnosis(
-    copy=HeaderCopy.SECONDARY,
-    offset=None,
-    condition=CopyCondition.MISSING,
-    error=NotLuksError("secondary header: no magic at any legal offset"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +75,7 @@ class Diagnosis:
     def describe_violations(self) -> list[dict[str, object]]:
         """The same for programs."""
         return [
-            {**describe_violation(each), "copy": None if copy is None else str(copy)}
+            {**each.describe(), "copy": None if copy is None else str(copy)}
             for copy, each in self.all_violations()
         ]
 
@@ -142,22 +94,11 @@ class Diagnosis:
             "served_by": None if self.served_by is None else str(self.served_by),
             "reason": self.reason,
             "copies": [each.describe() for each in self.copies],
-            "violations": [describe_violation(each) for each in self.violations],
+            "violations": [each.describe() for each in self.violations],
             "foreign_signatures": [
                 {"name": each.name, "offset": each.offset} for each in self.foreign_signatures
             ],
         }
-
-
-def describe_violation(violation: Violation) -> dict[str, object]:
-    """A violation for programs."""
-    return {
-        "path": violation.path,
-        "rule": violation.rule,
-        "severity": str(violation.severity),
-        "value": violation.value,
-        "text": violation.text,
-    }
 
 
 def diagnose(target: Target, header: Target | None = None) -> Diagnosis:
@@ -179,12 +120,12 @@ def diagnose_storage(storage: Storage, data: Storage | None = None) -> Diagnosis
     header, error = _read(storage)
     version: int | None = 1
     copies: tuple[CopyDiagnosis, ...]
-    if start[:8] == luks1.MAGIC + _LUKS1_VERSION:
-        copies = (_luks1_copy(start, error, magic_is_lost=False),)
+    if start[:8] == luks1.MAGIC + LUKS1_VERSION:
+        copies = (luks1_copy(start, error, magic_is_lost=False),)
     else:
-        version, copies = 2, _luks2_copies(storage, header)
+        version, copies = 2, luks2_copies(storage, header)
     if all(each.condition is CopyCondition.MISSING for each in copies):
-        without_magic = _luks1_without_magic(start)
+        without_magic = luks1_without_magic(start)
         version = 1 if without_magic else None
         copies = without_magic or copies
     return Diagnosis(
@@ -232,106 +173,3 @@ def _misfits(header: Header | None, data: Storage) -> Iterator[Violation]:
             text = f"segment {segment_id}: {verb} at {end:#x}, {data.name} ends at {data.size:#x}"
             path = f"segments.{segment_id}"
             yield Violation(path, "segment-device", text, data.size, Severity.WARNING)
-
-
-# --- LUKS1 ---------------------------------------------------------------------------------------
-
-
-def _luks1_copy(start: bytes, error: LuksError | None, *, magic_is_lost: bool) -> CopyDiagnosis:
-    record = luks1.PartitionHeader.from_bytes(start) if len(start) == luks1.SIZE else None
-    violations = () if record is None else (*validate(record), *warnings(record))
-    return CopyDiagnosis(
-        copy=HeaderCopy.PRIMARY,
-        offset=0,
-        condition=CopyCondition.GOOD if error is None else CopyCondition.DAMAGED,
-        magic_is_lost=magic_is_lost,
-        error=error,
-        violations=violations,
-    )
-
-
-def _luks1_without_magic(start: bytes) -> tuple[CopyDiagnosis, ...]:
-    """A LUKS1 header of which the magic alone is gone: the rest of it breaks no rule.
-
-    There is no checksum, but eight entries with their states and stripes do not come by chance.
-    """
-    if len(start) < luks1.SIZE or start[6:8] != _LUKS1_VERSION:
-        return ()
-    if validate(luks1.PartitionHeader.from_bytes(start)):
-        return ()
-    error = HeaderError("partition header: its magic is gone, all else is in order", offset=0)
-    return (_luks1_copy(start, error, magic_is_lost=True),)
-
-
-# --- LUKS2 ---------------------------------------------------------------------------------------
-
-
-def _luks2_copies(storage: Storage, header: Header | None) -> tuple[CopyDiagnosis, ...]:
-    primary = _luks2_copy(storage, HeaderCopy.PRIMARY, 0)
-    if isinstance(header, Luks2Header):
-        offset: int | None = header.loaded.record.hdr_size
-        conditions = {state.copy: state.condition for state in header.copies}
-    else:
-        offset, conditions = _offset_of_secondary(storage), {}
-    secondary = _NO_SECONDARY
-    if offset is not None:
-        secondary = _luks2_copy(storage, HeaderCopy.SECONDARY, offset)
-    return tuple(
-        replace(each, condition=conditions.get(each.copy, each.condition))
-        if each.condition is CopyCondition.GOOD
-        else each
-        for each in (primary, secondary)
-    )
-
-
-def _luks2_copy(storage: Storage, copy: HeaderCopy, offset: int) -> CopyDiagnosis:
-    loaded = try_copy(storage, copy, offset)
-    magic_is_lost = False
-    if isinstance(loaded, NotLuksError):
-        found = CopyDiagnosis(
-            copy=copy, offset=offset, condition=CopyCondition.MISSING, error=loaded
-        )
-        loaded = try_copy(storage, copy, offset, magic_is_lost=True)
-        if isinstance(loaded, LuksError):
-            return found
-        magic_is_lost = True
-    violations = _violations(storage, copy, offset, magic_is_lost)
-    if isinstance(loaded, LuksError):
-        return CopyDiagnosis(
-            copy=copy,
-            offset=offset,
-            condition=CopyCondition.DAMAGED,
-            error=loaded,
-            violations=violations,
-        )
-    lost = HeaderError(f"{copy} header: its magic is gone, the checksum proves the rest of it")
-    return CopyDiagnosis(
-        copy=copy,
-        offset=offset,
-        condition=CopyCondition.DAMAGED if magic_is_lost else CopyCondition.GOOD,
-        seqid=loaded.record.seqid,
-        magic_is_lost=magic_is_lost,
-        error=lost if magic_is_lost else None,
-        violations=violations,
-    )
-
-
-def _violations(
-    storage: Storage, copy: HeaderCopy, offset: int, magic_is_lost: bool
-) -> tuple[Violation, ...]:
-    try:
-        return violations_of(storage, copy, offset, magic_is_lost=magic_is_lost)
-    except (HeaderError, StorageError):  # told by the copy's own error
-        return ()
-
-
-def _offset_of_secondary(storage: Storage) -> int | None:
-    """Where a secondary lies that no primary leads to: by its magic, or by its checksum alone."""
-    secondary = HeaderCopy.SECONDARY
-    for magic_is_lost in (False, True):
-        for offset in HDR_SIZES:
-            found = try_copy(storage, secondary, offset, magic_is_lost=magic_is_lost)
-            is_trace = not isinstance(found, NotLuksError | StorageError)
-            if not isinstance(found, LuksError) or (is_trace and not magic_is_lost):
-                return offset
-    return None

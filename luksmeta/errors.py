@@ -87,6 +87,16 @@ class Violation:
     value: object = None
     severity: Severity = Severity.ERROR
 
+    def describe(self) -> dict[str, object]:
+        """The violation for programs."""
+        return {
+            "path": self.path,
+            "rule": self.rule,
+            "severity": str(self.severity),
+            "value": self.value,
+            "text": self.text,
+        }
+
     def __str__(self) -> str:
         return f"{self.path}: {self.text}"
 

@@ -85,6 +85,7 @@ ROWS = (
     (
         "backup",
         "restoring",
+        "copy_diagnosis",
         "diagnosis",
         "repair",
         "repair_fields",
@@ -93,6 +94,7 @@ ROWS = (
         "comparison",
         "prepared_change",
         "convertible",
+        "convert_plans",
         "convert",
         "trust.*",
         "fuse",

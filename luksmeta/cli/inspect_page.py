@@ -10,7 +10,8 @@ from typing import Final
 from luksmeta.binary import c_text
 from luksmeta.cli.output import one_line, printable
 from luksmeta.cli.page import NAME_WIDTH, Lines, section
-from luksmeta.diagnosis import CopyDiagnosis, Diagnosis
+from luksmeta.copy_diagnosis import CopyDiagnosis
+from luksmeta.diagnosis import Diagnosis
 from luksmeta.forensics.copies import CopyContent
 from luksmeta.forensics.inspector import Inspection, SegmentStart
 from luksmeta.forensics.material import KeyslotCondition

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from luksmeta.binary import field_offsets
-from luksmeta.diagnosis import CopyDiagnosis
+from luksmeta.copy_diagnosis import CopyDiagnosis
 from luksmeta.errors import Severity, Violation
 from luksmeta.extents import Extent, align_down
 from luksmeta.forensics.inspector import Inspection
