@@ -14,6 +14,7 @@ from luksmeta.cli import interrupts, kept_headers, output, prompt
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change
 from luksmeta.convert import Conversion
+from luksmeta.convert_plans import NO_VERSION
 from luksmeta.errors import HeaderError, VersionError
 from luksmeta.formatting import Version
 from luksmeta.volume import Volume
@@ -80,7 +81,7 @@ def _opened(volume: VolumeOptions, *, dry_run: bool) -> Volume:
         return open_to_change(volume, dry_run=dry_run)
     except VersionError as error:
         file = f"{volume.header_file}{_SUFFIX}"
-        if error.version != convert.NO_VERSION or not Path(file).exists():
+        if error.version != NO_VERSION or not Path(file).exists():
             raise
         command = shlex.join(["luksmeta", "restore-header", volume.header_file, "-i", file])
         text = f"{error.text}; bring it back with: {command}"
