@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from luksmeta import key_management, resizing
+from luksmeta import resizing
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.luks2.limits import KNOWN_FLAGS
 from luksmeta.model import AnyKeyslot, KeyslotPriority, Metadata
 from luksmeta.storage import Storage
@@ -45,7 +45,7 @@ class Settings:
             metadata = self._reworded(header.metadata)
             for keyslot_id, note in (self.notes or {}).items():
                 metadata = with_note(metadata, keyslot_id, note, header.token_ids)
-            changes.append(key_management.reword(header, metadata, "configure the header"))
+            changes.append(reword(header, metadata, "configure the header"))
             header = changes[0].header
         if self.metadata_size is not None or self.keyslots_size is not None:
             changes += resizing.resize(header, storage, self.metadata_size, self.keyslots_size)

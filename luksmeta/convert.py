@@ -23,9 +23,9 @@ from luksmeta.errors import (
 )
 from luksmeta.extents import Extent
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header import Header, read_header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange
 from luksmeta.locking import locked
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import area_size

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from luksmeta import area_routes, key_management
+from luksmeta import area_routes
 from luksmeta.extents import Extent, uncovered
 from luksmeta.header import Header
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.header_copies import HeaderCopy
-from luksmeta.key_management import HeaderChange
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import FIRST_AREA, WRITTEN_SIZE, area_size
 from luksmeta.luks2.header import Luks2Header
@@ -98,7 +98,7 @@ class ToLuks1:
         onward = area_routes.moves(meeting, last, Extent(FIRST_AREA, room.end - FIRST_AREA))
         # Both copies are written at least once: the secondary must be whole when the primary goes.
         changes = moved_all(self.before, there, self.material) or [
-            key_management.reword(self.before, self.before.metadata, "write both header copies")
+            reword(self.before, self.before.metadata, "write both header copies")
         ]
         header = self.goal.relocated(area_routes.luks1_offsets(meeting, key_size))
         changes.append(_switched_to_luks1(header))

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from luksmeta import key_management
 from luksmeta.area_routes import Places, luks1_places, luks2_places, place_size
 from luksmeta.errors import UnsupportedError
 from luksmeta.extents import Extent, align_down, align_up
-from luksmeta.formatting import LUKS1_OFFSET_MAX
+from luksmeta.format_options import LUKS1_OFFSET_MAX
 from luksmeta.kdf.pbkdf import Pbkdf2
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import FIRST_AREA, KEYSLOT_COUNT, areas_end
@@ -27,6 +26,7 @@ from luksmeta.model import (
     Metadata,
     Pbkdf2Digest,
 )
+from luksmeta.new_keyslot import keyslot_encryption
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.storage import Storage
 
@@ -58,7 +58,7 @@ def to_luks2(header: Luks1Header, storage: Storage) -> Metadata:
     )
     cipher = CipherSpec.parse(segment.encryption)
     usable = (segment.encryption, key_size)
-    if cipher.is_null or key_management.keyslot_encryption(after, key_size) != usable:
+    if cipher.is_null or keyslot_encryption(after, key_size) != usable:
         raise UnsupportedError(
             f"header: cipher {segment.encryption} with {key_size} bytes of key is none for LUKS2 "
             "keyslots"

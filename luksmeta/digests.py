@@ -13,11 +13,12 @@ from typing import Final
 from luksmeta import key_management
 from luksmeta.errors import KeyslotError, UnsupportedError, VolumeKeyError
 from luksmeta.header import Header
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.kdf import calibrate, hashes
 from luksmeta.kdf.pbkdf import Pbkdf2, check_new
-from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.luks2.limits import DIGEST_SIZE_MIN, DIGESTS_MAX
 from luksmeta.model import Digest, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.new_keyslot import KeyslotOptions
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.volume_key import make_digest, matches
 
@@ -122,7 +123,7 @@ def renew(
     }
     kept = {each: found for each, found in digests.items() if found.keyslots or found.segments}
     what = f"renew digest {digest_id}"
-    return key_management.reword(header, replace(metadata, digests=kept), what), renewed
+    return reword(header, replace(metadata, digests=kept), what), renewed
 
 
 def _free_digest_id(metadata: Metadata) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from luksmeta import key_management
 from luksmeta.extents import Extent
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import FIRST_AREA, area_size
 from luksmeta.write_plan import Barrier, Fill, Step, WritePlan

@@ -8,60 +8,17 @@ it has been applied. Nothing here writes. The layout decisions are those of cryp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
 from luksmeta import keyslot as keyslot_area
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, StorageBusyError
-from luksmeta.extents import Extent
 from luksmeta.header import Header
-from luksmeta.kdf.pbkdf import Argon2id, Pbkdf, Pbkdf2, check_new
-from luksmeta.model import (
-    AntiForensic,
-    AnyKeyslot,
-    CryptSegment,
-    Digest,
-    Keyslot,
-    KeyslotPriority,
-    Metadata,
-    Pbkdf2Digest,
-    RawArea,
-    Token,
-)
-from luksmeta.random_bytes import random_bytes
+from luksmeta.header_change import HeaderChange, stored
+from luksmeta.model import AnyKeyslot, Digest, Keyslot, Metadata
+from luksmeta.new_keyslot import KeyslotOptions, default_pbkdf, new_keyslot
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.tokens import assignment
-from luksmeta.write_plan import Barrier, Fill, Write, WritePlan
-
-DEFAULT_HASH: Final = "sha256"
-FALLBACK_KEYSLOT_CIPHER: Final = "aes-xts-plain64"  # configure.ac: LUKS2 keyslot cipher
-FALLBACK_KEYSLOT_KEY_SIZE: Final = 64
-_DATA_ONLY_IVS: Final = frozenset({"elephant", "lmk", "tcw"})  # lib/crypto_backend/crypto_storage.c
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyslotOptions:
-    """How a new keyslot is made; what is None is decided as cryptsetup does.
-
-    ``hash`` is the anti-forensic splitter's; ``encryption`` and ``area_key_size`` (bytes) are those
-    of the keyslot's area; ``tokens`` come with it, and are assigned to it alone.
-    """
-
-    pbkdf: Pbkdf | None = None
-    hash: str | None = None
-    priority: KeyslotPriority | None = None
-    encryption: str | None = None
-    area_key_size: int | None = None
-    tokens: tuple[Token, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderChange:
-    """A plan, and the header that the device holds once it has been applied."""
-
-    plan: WritePlan
-    header: Header
+from luksmeta.write_plan import Barrier, Fill, WritePlan
 
 
 def free_keyslot_id(header: Header) -> int:
@@ -118,7 +75,7 @@ def add(
     for the tokens that come with it.
     """
     area = header.place_area(keyslot_id, len(volume_key))
-    keyslot = _new_keyslot(header.metadata, area, len(volume_key), options)
+    keyslot = new_keyslot(header.metadata, area, len(volume_key), options)
     metadata = header.metadata
     if new_digest is not None:
         metadata = replace(metadata, digests={**metadata.digests, digest_id: new_digest})
@@ -204,87 +161,8 @@ def loss_of(metadata: Metadata, going: Collection[int]) -> str | None:
     return f"{which}: the last one of digest {ids}, whose key the data needs while reencrypted"
 
 
-def stored(
-    after: Header, keyslot_id: int, material: bytes, what: str | None = None
-) -> HeaderChange:
-    """Key material in the place that the header ``after`` names, and then that header.
-
-    Raises KeyslotError for an area that does not hold it.
-    """
-    area = after.metadata.keyslots[keyslot_id].area.extent
-    if len(material) > area.size:
-        raise KeyslotError(
-            f"keyslot {keyslot_id}: area of {area.size} bytes, its key needs {len(material)}"
-        )
-    write = Write(area.offset, material, f"keyslot {keyslot_id} area")
-    steps = (write, Barrier(), *after.steps())
-    return HeaderChange(WritePlan.of(what or f"store keyslot {keyslot_id}", steps), after)
-
-
-def reword(header: Header, metadata: Metadata, what: str) -> HeaderChange:
-    """A change of the header alone: no keyslot's area is touched."""
-    after = header.updated(metadata)
-    return HeaderChange(WritePlan.of(what, after.steps()), after)
-
-
-def default_pbkdf(metadata: Metadata) -> Pbkdf:
-    """The KDF of a new keyslot, calibrated to two seconds on this machine."""
-    if metadata.version == 1:
-        return Pbkdf2.calibrate(hash=header_hash(metadata))
-    return Argon2id.calibrate()
-
-
-def header_hash(metadata: Metadata) -> str:
-    """The hash that new keyslots use: in LUKS1 the header's only one."""
-    digest = metadata.digests.get(0)
-    if metadata.version == 1 and isinstance(digest, Pbkdf2Digest):
-        return digest.hash
-    return DEFAULT_HASH
-
-
-def keyslot_encryption(metadata: Metadata, key_size: int) -> tuple[str, int]:
-    """The area cipher of new keyslots and its key size: the data's, where keyslots can use it.
-
-    Source: lib/luks2/luks2_keyslot.c LUKS2_keyslot_cipher_incompatible, lib/setup.c
-    crypt_keyslot_get_encryption.
-    """
-    segment = next(iter(metadata.segments.values()), None)
-    if isinstance(segment, CryptSegment):
-        if metadata.version == 1:
-            return segment.encryption, key_size
-        spec = CipherSpec.parse(segment.encryption)
-        sizes = spec.key_sizes
-        usable = sizes is not None and key_size in sizes and spec.key_count == 1
-        if usable and spec.iv not in _DATA_ONLY_IVS and not spec.text.startswith("capi:"):
-            return segment.encryption, key_size
-    return FALLBACK_KEYSLOT_CIPHER, FALLBACK_KEYSLOT_KEY_SIZE
-
-
 def _salt(keyslot: AnyKeyslot | None) -> bytes | None:
     return keyslot.salt if isinstance(keyslot, Keyslot) else None
-
-
-def _new_keyslot(
-    metadata: Metadata, area: Extent, key_size: int, options: KeyslotOptions
-) -> Keyslot:
-    # An unbound key has its own size; the area's cipher has that of the data's key.
-    encryption, area_key_size = keyslot_encryption(metadata, metadata.volume_key_size or key_size)
-    kdf = options.pbkdf or default_pbkdf(metadata)
-    check_new(kdf)
-    return Keyslot(
-        key_size=key_size,
-        kdf=kdf,
-        salt=random_bytes(keyslot_area.SALT_SIZE),
-        af=AntiForensic(hash=options.hash or header_hash(metadata)),
-        area=RawArea(
-            offset=area.offset,
-            size=area.size,
-            encryption=options.encryption or encryption,
-            key_size=options.area_key_size or area_key_size,
-        ),
-        # Normal is what an absent priority means; cryptsetup removes the member then.
-        priority=None if options.priority is KeyslotPriority.NORMAL else options.priority,
-    )
 
 
 def _usable_keyslot(metadata: Metadata, keyslot_id: int) -> Keyslot:
@@ -328,7 +206,7 @@ def _overwritten(
     metadata = header.metadata
     old = _usable_keyslot(metadata, keyslot_id)
     keyslot = replace(
-        _new_keyslot(metadata, old.area.extent, len(volume_key), options), as_read=old.as_read
+        new_keyslot(metadata, old.area.extent, len(volume_key), options), as_read=old.as_read
     )
     after = header.updated(replace(metadata, keyslots={**metadata.keyslots, keyslot_id: keyslot}))
     material = keyslot_area.lock(keyslot_id, keyslot, passphrase, volume_key)

@@ -14,7 +14,7 @@ from luksmeta import area_routes
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, MetadataError
 from luksmeta.extents import Extent
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange, stored
+from luksmeta.header_change import HeaderChange, stored
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.model import Keyslot, Metadata
 from luksmeta.storage import Storage

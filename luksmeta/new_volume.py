@@ -13,7 +13,7 @@ from luksmeta.data_lock import data_in_use
 from luksmeta.disks.parts import split_name
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import FormatOptions, Version
+from luksmeta.format_options import FormatOptions, Version
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.locking import locked
 from luksmeta.overlay import OverlayStorage
@@ -26,7 +26,7 @@ from luksmeta.write_plan import Progress, Resize, WritePlan
 
 
 class FormatKeywords(TypedDict, total=False):
-    """The fields of :class:`~luksmeta.formatting.FormatOptions`, as keywords."""
+    """The fields of :class:`~luksmeta.format_options.FormatOptions`, as keywords."""
 
     type: Version
     cipher: str

@@ -19,8 +19,8 @@ from typing import TypeAlias
 from luksmeta import reencryption
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
 from luksmeta.header import Header, first_bytes, read_header
+from luksmeta.header_change import reword
 from luksmeta.kdf.calibrate import digest_iterations
-from luksmeta.key_management import DEFAULT_HASH, reword
 from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
 from luksmeta.luks1 import repair as luks1_repair
@@ -28,6 +28,7 @@ from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks2 import binary_header as luks2
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import Metadata
+from luksmeta.new_keyslot import DEFAULT_HASH
 from luksmeta.overlay import OverlayStorage
 from luksmeta.prepared_change import PreparedChange
 from luksmeta.repair_fields import FieldChange, changed_fields

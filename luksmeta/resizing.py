@@ -12,7 +12,7 @@ from dataclasses import replace
 from luksmeta.errors import KeyslotError, KeyslotsAreaFullError, MetadataError, UnsupportedError
 from luksmeta.extents import Extent, align_down
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange
 from luksmeta.luks2.header import first_gap
 from luksmeta.luks2.limits import AREA_ALIGNMENT, HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import AnyKeyslot, Keyslot, Metadata

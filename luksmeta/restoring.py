@@ -16,7 +16,7 @@ from luksmeta import requirements
 from luksmeta.errors import KeyslotError, RequirementError
 from luksmeta.extents import Extent, gaps
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange
 from luksmeta.moving import moved_aside
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Copy, Step

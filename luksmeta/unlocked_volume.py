@@ -10,11 +10,12 @@ from luksmeta import digests, key_management, reencryption, requirements
 from luksmeta.closing import Closing
 from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
 from luksmeta.header import Header
+from luksmeta.header_change import HeaderChange
 from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
 from luksmeta.kdf.pbkdf import Pbkdf
-from luksmeta.key_management import HeaderChange, KeyslotOptions
 from luksmeta.locking import locked
 from luksmeta.model import KeyslotPriority, Metadata, Pbkdf2Digest
+from luksmeta.new_keyslot import DEFAULT_HASH, KeyslotOptions
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
@@ -210,7 +211,7 @@ class UnlockedVolume(Closing):
         new = digests.make(
             self._volume.version,
             key,
-            hash or key_management.DEFAULT_HASH,
+            hash or DEFAULT_HASH,
             milliseconds=milliseconds,
             iterations=iterations,
         )

@@ -24,11 +24,12 @@ from luksmeta.errors import (
     errors_about,
 )
 from luksmeta.header import Header, read_header
+from luksmeta.header_change import HeaderChange
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
-from luksmeta.key_management import DEFAULT_HASH, HeaderChange, KeyslotOptions
 from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import AnyKeyslot, Keyslot, KeyslotPriority, Metadata
+from luksmeta.new_keyslot import DEFAULT_HASH, KeyslotOptions
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures

@@ -6,10 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from luksmeta import key_management
 from luksmeta.errors import MetadataError, TokenError
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.luks2.json_text import compact_text, parse_json
 from luksmeta.model import JsonObject, Metadata, Token
 from luksmeta.tokens import assignment, kinds
@@ -139,12 +138,10 @@ class VolumeTokens(Mapping[int, Token]):
                 replacing=replacing,
             )
             stored[:] = [stored_id]
-            return [key_management.reword(header, metadata, f"store token {stored_id}")]
+            return [reword(header, metadata, f"store token {stored_id}")]
 
         self._volume.change(with_token)
         return stored[0]
 
     def _change(self, what: str, edit: Callable[[Metadata], Metadata]) -> None:
-        self._volume.change(
-            lambda header: [key_management.reword(header, edit(header.metadata), what)]
-        )
+        self._volume.change(lambda header: [reword(header, edit(header.metadata), what)])

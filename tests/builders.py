@@ -11,7 +11,7 @@ from typing import Any
 import luksmeta
 from luksmeta import MemoryStorage, Pbkdf2, Volume
 from luksmeta.binary import c_bytes
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.binary_header import MAGIC, BinaryHeader, with_checksum
 from luksmeta.luks2.json_text import dump_json, parse_json_area

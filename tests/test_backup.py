@@ -22,7 +22,7 @@ from luksmeta import (
 )
 from luksmeta import backup as backup_module
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.luks1.partition_header import PartitionHeader
 from tests.builders import (
     FIRST,

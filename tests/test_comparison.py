@@ -9,7 +9,7 @@ import pytest
 import luksmeta
 from luksmeta import MemoryStorage, Volume, convert
 from luksmeta.comparison import Comparison, KeyslotState, compare
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.kdf import antiforensic
 from luksmeta.model import STRIPES
 from tests.builders import (

@@ -28,7 +28,7 @@ from luksmeta import (
     repair,
 )
 from luksmeta.convert import Conversion
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.new_volume import FormatKeywords
 from luksmeta.secret import BytesLike

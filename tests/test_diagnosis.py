@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import luksmeta
 from luksmeta import ChecksumError, NotLuksError, Severity, StorageError
 from luksmeta.diagnosis import Diagnosis
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import CopyCondition, HeaderCopy
 from luksmeta.storage import MemoryStorage
 from tests.builders import document_of, image, with_document

@@ -17,7 +17,7 @@ from luksmeta import (
     Volume,
 )
 from luksmeta.digests import make
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.model import KeyslotPriority, Metadata, Pbkdf2Digest
 from luksmeta.secret import SecretBytes
 from luksmeta.volume_key import matches

@@ -8,7 +8,7 @@ import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage, NotLuksError, PassphraseError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.luks1.header import Luks1Header
 from tests.builders import (
     FIRST,

@@ -23,7 +23,7 @@ from luksmeta import (
     Volume,
     new_volume,
 )
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.locking import locked
 from luksmeta.model import CryptSegment, Keyslot
 from luksmeta.write_plan import Barrier

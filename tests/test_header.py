@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import luksmeta
 from luksmeta import Limits, LuksError, MemoryStorage, NotLuksError, VersionError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.luks2.binary_header import checksum
 from tests.builders import (
     FIRST,

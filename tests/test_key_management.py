@@ -18,7 +18,7 @@ from luksmeta import (
     Volume,
 )
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.model import Keyslot, KeyslotPriority
 from luksmeta.overlay import OverlayStorage
 from tests.builders import (

@@ -16,7 +16,7 @@ import luksmeta
 from luksmeta import locking
 from luksmeta.errors import StorageBusyError, StoragePermissionError
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.locking import locked
 from luksmeta.storage import MemoryStorage
 from tests.builders import FIRST, file, key_behind

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from luksmeta import MemoryStorage, StorageBusyError, backup
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header import read_header
 from luksmeta.prepared_change import PreparedChange
 from luksmeta.write_plan import Barrier, Write, WritePlan

@@ -15,7 +15,7 @@ from luksmeta import (
     StorageError,
     UnsupportedError,
 )
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.header import Luks2Header
 from tests.builders import (

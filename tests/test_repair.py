@@ -14,7 +14,7 @@ import pytest
 import luksmeta
 from luksmeta import HeaderError, LuksError, NotLuksError, StorageBusyError
 from luksmeta.diagnosis import diagnose_storage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.keyslot import trial_order
 from luksmeta.luks2.binary_header import BinaryHeader, with_checksum

@@ -21,7 +21,7 @@ from luksmeta import (
 )
 from luksmeta.extents import Extent
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.limits import HDR_SIZES

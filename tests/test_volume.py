@@ -26,7 +26,7 @@ from luksmeta import (
     VolumeKeyError,
 )
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.model import KeyslotPriority
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import Storage

@@ -16,7 +16,7 @@ from luksmeta.cli.unlocking import open_to_change
 from luksmeta.convert import Conversion
 from luksmeta.convert_plans import NO_VERSION
 from luksmeta.errors import HeaderError, VersionError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.volume import Volume
 
 _SUFFIX: Final = ".before-convert"

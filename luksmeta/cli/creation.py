@@ -26,11 +26,12 @@ from luksmeta.cli.seeding import seed_option, seeding
 from luksmeta.cli.unlocking import read_volume_key
 from luksmeta.disks.parts import split_name
 from luksmeta.extents import align_down
-from luksmeta.formatting import DEFAULT_CIPHER, DEFAULT_KEY_SIZE, FormatOptions
+from luksmeta.format_options import DEFAULT_CIPHER, FormatOptions
+from luksmeta.formatting import DEFAULT_KEY_SIZE
 from luksmeta.kdf.calibrate import digest_share
 from luksmeta.kdf.pbkdf import Pbkdf2
-from luksmeta.key_management import DEFAULT_HASH
 from luksmeta.model import SECTOR_SIZE
+from luksmeta.new_keyslot import DEFAULT_HASH
 from luksmeta.new_volume import FormatKeywords, check_places
 from luksmeta.new_volume import format as format_volume
 from luksmeta.secret import SecretBytes

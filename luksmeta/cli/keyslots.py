@@ -6,7 +6,6 @@ from contextlib import ExitStack
 
 import click
 
-from luksmeta import key_management
 from luksmeta.cli import output, progress, prompt
 from luksmeta.cli.key_options import NewKeyOptions, UnlockOptions, new_key_options, unlock_options
 from luksmeta.cli.keyslot_options import KeyslotKeywords, KeyslotOptions, keyslot_options
@@ -22,6 +21,7 @@ from luksmeta.cli.unlocking import (
     unlock_keeping_passphrase,
 )
 from luksmeta.errors import KeyslotError, UnsupportedError
+from luksmeta.new_keyslot import header_hash
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
 
@@ -100,7 +100,7 @@ def convert_key_command(
 
 def keywords(opened: Volume, made: KeyslotOptions) -> KeyslotKeywords:
     """What a keyslot of this volume is made of. Measures this machine where no costs are forced."""
-    return made.keywords(opened.version, key_management.header_hash(opened.metadata))
+    return made.keywords(opened.version, header_hash(opened.metadata))
 
 
 def _unlocked_keyslot(

@@ -14,7 +14,7 @@ from luksmeta.copying import copy_in, copy_out
 from luksmeta.errors import VerificationError
 from luksmeta.extents import Extent, align_up
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import FormatOptions
+from luksmeta.format_options import FormatOptions
 from luksmeta.header import read_header
 from luksmeta.images.raw_image import Plaintext
 from luksmeta.images.replaced_file import Guard, replaced_file, unguarded

@@ -13,7 +13,7 @@ from typing import Final
 
 from luksmeta.errors import JsonAreaFullError, MetadataError, SealError, TokenError
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange
+from luksmeta.header_change import HeaderChange
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import luksmeta
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.kdf.pbkdf import Pbkdf2
 from luksmeta.sector import engine
 from tests.interop.peers import dissect, libluksde, nbdkit, qemu

@@ -11,7 +11,7 @@ import pytest
 
 from luksmeta.cli.root import root
 from luksmeta.cli.tokens import token_command
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, VERSIONS
 from tests.cli.runner import CHEAP, as_ordinary_user, done, luksmeta, opens, piped, refused

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.luks1.partition_header import ACTIVE
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS

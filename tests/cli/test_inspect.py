@@ -14,7 +14,7 @@ import pytest
 
 from luksmeta.extents import Extent, uncovered
 from luksmeta.forensics.inspector import SCHEMA
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS, document_of, with_document
 from tests.cli.runner import as_ordinary_user, done, luksmeta, process, refused

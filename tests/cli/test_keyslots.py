@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.cli.runner import CHEAP, Argument, done, key_file, luksmeta, opens, piped, refused

@@ -14,7 +14,7 @@ import pytest
 
 from luksmeta.extents import Extent
 from luksmeta.forensics.recovery.recovery import SCHEMA
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS, VOLUME_KEY
 from tests.cli.runner import CHEAP, COMMAND, Answer, done, key_file, luksmeta, opens, refused

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from luksmeta.extents import Extent, uncovered
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import VERSIONS
 from tests.cli.runner import as_ordinary_user, done, luksmeta, process, refused

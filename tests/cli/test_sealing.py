@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.cli.runner import CHEAP, Answer, Argument, done, key_file, luksmeta, refused

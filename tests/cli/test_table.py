@@ -13,7 +13,7 @@ from luksmeta.disks.part_storage import PartStorage
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import print_table
 from luksmeta.extents import Extent
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import DATA_SIZE, FIRST, SECOND, VOLUME_KEY
 from tests.cli.runner import Answer, done, key_file, luksmeta, piped, refused

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, COMMAND, Argument, luksmeta, opens

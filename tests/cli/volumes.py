@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD
 from tests.cli.runner import CHEAP, Argument, key_file, luksmeta

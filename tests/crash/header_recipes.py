@@ -9,7 +9,7 @@ from pathlib import Path
 
 import luksmeta
 from luksmeta import MemoryStorage, Volume, backup, convert, repair
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.storage import Storage
 from tests import builders

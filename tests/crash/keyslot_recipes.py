@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from luksmeta import Volume
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD
 from tests.crash.recipe import (

@@ -8,7 +8,7 @@ from functools import cache
 
 import luksmeta
 from luksmeta import MemoryStorage, Volume
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.storage import Storage
 from luksmeta.unlocked_volume import UnlockedVolume

@@ -15,7 +15,7 @@ import pytest
 import luksmeta
 from luksmeta import LuksError, StorageError, Volume
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.target import open_storage
 from tests.builders import FIRST, KDF, SECOND, VERSIONS, VOLUME_KEY, file, image
 from tests.crash import recipes

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import luksmeta as package
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests.builders import FIRST, VOLUME_KEY, file, key_behind
 from tests.cli.runner import CHEAP, Argument, done, key_file, luksmeta
 from tests.crash.processes import STRACE, Call, killed, traced

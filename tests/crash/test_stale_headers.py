@@ -11,9 +11,9 @@ import luksmeta
 from luksmeta import KeyslotError, MemoryStorage, StorageBusyError, Volume, backup
 from luksmeta.cli import removal
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header import Header
-from luksmeta.key_management import HeaderChange, reword
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.locking import locked
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD, VERSIONS, VOLUME_KEY, image

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from luksmeta.cli.root import root
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.write_plan import Barrier, Copy, Fill, Write, WritePlan
 from tests.builders import THIRD, VERSIONS
 from tests.crash import recipes

@@ -13,7 +13,7 @@ import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.write_plan import Resize, WritePlan
 from tests.builders import DATA_SIZE, FIRST, VERSIONS, data_offset, image
 from tests.crash.storages import PlannedStorage

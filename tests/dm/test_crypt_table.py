@@ -8,7 +8,7 @@ import luksmeta
 from luksmeta import MemoryStorage, SecretBytes, StorageError, UnsupportedError
 from luksmeta.dm import crypt_table
 from luksmeta.dm.mapped_device import open_table
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.headerless import HeaderlessVolume, Placement
 from tests import builders
 from tests.builders import FIRST, VERSIONS, VOLUME_KEY

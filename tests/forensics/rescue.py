@@ -10,7 +10,7 @@ from typing import Any
 
 import luksmeta
 from luksmeta import MemoryStorage, Recovery
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND
 from tests.corpus import stream

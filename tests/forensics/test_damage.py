@@ -20,7 +20,7 @@ from tests.storages import UnreadableStorage, UntouchedStorage
 Found = list[tuple[str, Extent, Certainty]]
 
 
-def damage(version: luksmeta.formatting.Version, *damages: Damage) -> Found:
+def damage(version: luksmeta.format_options.Version, *damages: Damage) -> Found:
     disk = bytearray(image(version, (FIRST, SECOND)))
     for each in damages:
         each(disk)

@@ -8,7 +8,7 @@ import pytest
 
 import luksmeta
 from luksmeta import PassphraseError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS, image
 from tests.storages import UntouchedStorage

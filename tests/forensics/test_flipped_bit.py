@@ -8,7 +8,7 @@ import pytest
 
 from luksmeta import KeyslotError, PassphraseError
 from luksmeta.extents import Extent
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests.builders import FIRST, THIRD, VERSIONS
 from tests.forensics.rescue import SLOT, check_written, recovering, volume
 

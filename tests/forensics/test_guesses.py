@@ -28,7 +28,7 @@ from luksmeta.forensics.guessing.search import Search
 from luksmeta.forensics.guessing.state import Inputs, State, StateError
 from luksmeta.forensics.guessing.target import Target
 from luksmeta.forensics.guessing.variants import variants_of
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.kdf import machine
 from luksmeta.kdf.pbkdf import Argon2id, Limits, Pbkdf2, derive
 from luksmeta.secret import SecretBytes

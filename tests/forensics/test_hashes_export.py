@@ -26,7 +26,7 @@ from luksmeta import (
     UnsupportedError,
 )
 from luksmeta.forensics.hashes_export import ExportedHash, HashForm, export
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.model import CryptSegment

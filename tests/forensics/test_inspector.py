@@ -16,7 +16,7 @@ from luksmeta.extents import Extent
 from luksmeta.forensics.material import Condition
 from luksmeta.forensics.randomness import StepState
 from luksmeta.forensics.regions import EXAMINED_MAX, RegionKind
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header_copies import HeaderCopy
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from tests import builders

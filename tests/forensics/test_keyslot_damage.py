@@ -6,7 +6,7 @@ import pytest
 
 import luksmeta
 from luksmeta import PassphraseError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests.builders import FIRST, SECOND, VERSIONS, image
 from tests.defects.damage import Damage, bytes_at
 from tests.storages import UntouchedStorage

@@ -8,7 +8,7 @@ import pytest
 
 import luksmeta
 from luksmeta import MemoryStorage, PassphraseError
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VERSIONS
 from tests.corpus import stream

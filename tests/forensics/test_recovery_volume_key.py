@@ -13,7 +13,7 @@ from luksmeta.forensics.recovery import recovery as recovery_module
 from luksmeta.forensics.recovery.data_start import DataStart
 from luksmeta.forensics.recovery.from_volume_key import CIPHERS, Known, find_data
 from luksmeta.forensics.recovery.proving import knows
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.model import CryptSegment
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec

@@ -16,11 +16,12 @@ from luksmeta.description import describe
 from luksmeta.diagnosis import diagnose_storage
 from luksmeta.errors import LuksError
 from luksmeta.header import Header
+from luksmeta.header_change import reword
 from luksmeta.kdf.pbkdf import Limits, Pbkdf2
-from luksmeta.key_management import KeyslotOptions
 from luksmeta.keyslot import trial_order
 from luksmeta.luks2.limits import TOKENS_MAX
 from luksmeta.model import Metadata
+from luksmeta.new_keyslot import KeyslotOptions
 from luksmeta.secret import SecretBytes
 from luksmeta.segment import lay_out
 from luksmeta.segment_stream import SegmentStream
@@ -78,7 +79,7 @@ def rewording(header: Header, storage: Storage) -> object:
         metadata = replace(
             metadata, label="new", config=replace(metadata.config, flags=("no-read-workqueue",))
         )
-    return key_management.reword(header, metadata, "reword").plan.describe()
+    return reword(header, metadata, "reword").plan.describe()
 
 
 def removing(header: Header, storage: Storage) -> object:
@@ -126,7 +127,7 @@ def annotating(header: Header, storage: Storage) -> object:
         notes.note_of(metadata, keyslot_id)
         with suppress(LuksError):
             noted = notes.with_note(metadata, keyslot_id, _NOTE, range(TOKENS_MAX))
-            key_management.reword(header, noted, "annotate")
+            reword(header, noted, "annotate")
     return None
 
 

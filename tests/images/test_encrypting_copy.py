@@ -15,7 +15,7 @@ import pytest
 import luksmeta
 from luksmeta.errors import StorageBusyError, StorageError, UnsupportedError, VerificationError
 from luksmeta.file_storage import FileStorage
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.images import encrypting_copy
 from luksmeta.images.encrypting_copy import encrypt_image, image_size
 from luksmeta.images.raw_image import RawImage

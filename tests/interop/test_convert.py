@@ -10,7 +10,7 @@ import pytest
 
 import luksmeta
 from luksmeta import backup, convert
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.write_plan import Fill, Write, WritePlan
 from tests.interop.on_disk import layout
 from tests.interop.peers import PeerError, cryptsetup

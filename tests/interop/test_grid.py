@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import luksmeta
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.new_volume import FormatKeywords
 from tests.corpus import stream
 from tests.interop.pairwise import Choice, pairwise

@@ -9,8 +9,8 @@ import pytest
 
 import luksmeta
 from luksmeta.cli.keyslot_options import KeyslotKeywords
-from luksmeta.key_management import keyslot_encryption
 from luksmeta.model import CryptSegment, Keyslot
+from luksmeta.new_keyslot import keyslot_encryption
 from tests.builders import opened
 from tests.interop.peers import cryptsetup
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import luksmeta
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.kdf.pbkdf import Pbkdf
 from tests.corpus import stream
 from tests.interop.peers import cryptsetup, dissect, grub, libluksde, nbdkit, qemu

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import luksmeta
 from luksmeta import MemoryStorage, StorageBusyError
 from luksmeta.binary import field_offsets
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.header import read_header
 from luksmeta.luks2.binary_header import BINARY_HEADER
 from luksmeta.luks2.json_text import parse_json

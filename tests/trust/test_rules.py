@@ -11,7 +11,7 @@ import pytest
 import luksmeta
 from luksmeta import MemoryStorage, Policy, check
 from luksmeta.errors import Severity
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.trust.rules import BY_KEY, BY_NAME, RULES
 from tests import builders
 from tests.trust.attacks import ATTACKS

@@ -22,8 +22,8 @@ from luksmeta import (
     Volume,
 )
 from luksmeta.header import Header
+from luksmeta.header_change import HeaderChange, reword
 from luksmeta.header_copies import HeaderCopy
-from luksmeta.key_management import HeaderChange, reword
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.model import JsonValue

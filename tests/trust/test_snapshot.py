@@ -16,7 +16,7 @@ from luksmeta import (
     PolicyFinding,
     StorageError,
 )
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from luksmeta.trust.snapshot import HeaderSnapshot
 from tests import builders
 from tests.builders import FIRST

@@ -25,13 +25,14 @@ from luksmeta.forensics.recovery.candidates import (
 from luksmeta.forensics.recovery.data_start import DataPlace, DataStart
 from luksmeta.forensics.recovery.filesystems import LOOKED_AT, Recognition
 from luksmeta.forensics.recovery.placing import with_place
-from luksmeta.formatting import FormatOptions, create
+from luksmeta.format_options import FormatOptions
 from luksmeta.formatting import Place as Layout
+from luksmeta.formatting import create
 from luksmeta.kdf.pbkdf import Pbkdf
-from luksmeta.key_management import KeyslotOptions
 from luksmeta.luks1.partition_header import areas_end
 from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import SECTOR_SIZE
+from luksmeta.new_keyslot import KeyslotOptions
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec

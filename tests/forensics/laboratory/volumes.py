@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import luksmeta
 from luksmeta import Argon2id, Pbkdf2
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests.builders import FIRST, SECOND, VOLUME_KEY
 from tests.interop.peers.process import Tool, scratch
 

@@ -12,7 +12,7 @@ import html5lib
 
 from luksmeta.forensics.report.exhibit import Exhibit, Failure, examine_evidence
 from luksmeta.forensics.report.page import Case, render
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import FIRST, SECOND, document_of, with_document
 from tests.defects.damage import Damage, all_of, bytes_at

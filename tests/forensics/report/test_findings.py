@@ -12,7 +12,7 @@ from luksmeta.extents import Extent
 from luksmeta.forensics.report.findings import Finding, Level, findings_of
 from luksmeta.forensics.report.meanings import MEANINGS
 from luksmeta.forensics.report.verdict import Opening, kind_of, uuid_of, verdict_of
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests.builders import FIRST, SECOND, VERSIONS, document_of, image, with_document
 from tests.corpus import PROJECT
 from tests.defects.damage import (

@@ -13,7 +13,7 @@ import luksmeta
 from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
 from luksmeta.forensics.report.exhibit import Failure, examine_evidence
-from luksmeta.formatting import Version
+from luksmeta.format_options import Version
 from tests import builders
 from tests.builders import VERSIONS
 from tests.corpus import Corpus, CorpusImage, corpus_images
