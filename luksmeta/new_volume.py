@@ -20,8 +20,8 @@ from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sizes import parse_size
 from luksmeta.storage import MemoryStorage, Storage
-from luksmeta.target import Target, open_storage
-from luksmeta.volume import Volume, is_same_file
+from luksmeta.target import Target, is_same_file, open_storage
+from luksmeta.volume import Volume
 from luksmeta.write_plan import Progress, Resize, WritePlan
 
 

@@ -34,6 +34,13 @@ def open_storage(target: Target, *, writable: bool = False, exclusive: bool = Fa
     return FileObjectStorage(target)
 
 
+def is_same_file(one: Target, other: Target) -> bool:
+    """Whether both are the same storage, or paths of the same file."""
+    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
+        return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)  # noqa: PTH110, PTH121  # os.PathLike, perhaps not a Path
+    return one is other
+
+
 class FileObjectStorage(Storage):
     """A seekable binary file object of the caller's, who also closes it."""
 

@@ -6,7 +6,6 @@ A :class:`Volume` is locked and cannot give plaintext; :meth:`Volume.unlock` mak
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Final
@@ -30,11 +29,9 @@ from luksmeta.keyslot import trial_order
 from luksmeta.locking import locked
 from luksmeta.model import AnyKeyslot, Keyslot, KeyslotPriority, Metadata
 from luksmeta.new_keyslot import DEFAULT_HASH, KeyslotOptions
-from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.signatures import find_foreign_signatures
 from luksmeta.storage import MemoryStorage, Storage
-from luksmeta.target import Target, open_storage
 from luksmeta.tokens.notes import Note, new_tokens, note_of
 from luksmeta.trust import canonical, sealing
 from luksmeta.trust.sealing import Sealer
@@ -409,44 +406,6 @@ class Volume(Closing):
         return f"<Volume luks{self.version} uuid={self.uuid} {self.data_storage.name}>"
 
 
-def open(
-    target: Target,
-    *,
-    header: Target | None = None,
-    writable: bool = False,
-    dry_run: bool = False,
-    hold: Callable[[Storage], Storage] | None = None,
-) -> Volume:
-    """Open a volume; with ``header``, its header lies there and ``target`` holds the data alone.
-
-    Nothing is written, whatever state the header is in. With ``dry_run`` later changes go to memory
-    only, and ``Volume.written`` shows them. ``hold`` makes of the header's storage the one that is
-    used in its place, or raises. Raises NotLuksError, HeaderError, StorageError.
-    """
-    write = writable and not dry_run
-    data_storage = open_storage(target, writable=write)
-    try:
-        if header is None or is_same_file(header, target):
-            header_storage = data_storage
-        else:
-            header_storage = open_storage(header, writable=write)
-        try:
-            with locked(header_storage, exclusive=False):
-                held = header_storage if hold is None else hold(header_storage)
-                parsed = read_header(held)
-        except BaseException:
-            header_storage.close()
-            raise
-    except BaseException:
-        data_storage.close()
-        raise
-    data_storage = held if data_storage is header_storage else data_storage
-    header_storage = held
-    if dry_run:
-        data_storage, header_storage = overlaid(data_storage, header_storage)
-    return Volume(parsed, header_storage, data_storage)
-
-
 def _identity(metadata: Metadata) -> tuple[object, ...]:
     """What stays through every change of keyslots and settings: the data, and its key's digest."""
     digests = {
@@ -455,16 +414,3 @@ def _identity(metadata: Metadata) -> tuple[object, ...]:
         if digest.segments
     }
     return metadata.version, metadata.segments, digests
-
-
-def is_same_file(one: Target, other: Target) -> bool:
-    """Whether both are the same storage, or paths of the same file."""
-    if isinstance(one, str | os.PathLike) and isinstance(other, str | os.PathLike):
-        return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)  # noqa: PTH110, PTH121  # os.PathLike, perhaps not a Path
-    return one is other
-
-
-def overlaid(data_storage: Storage, header_storage: Storage) -> tuple[Storage, Storage]:
-    """Overlays of both; one overlay where both are the same storage."""
-    data = OverlayStorage(data_storage)
-    return data, data if header_storage is data_storage else OverlayStorage(header_storage)

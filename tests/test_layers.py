@@ -61,6 +61,7 @@ ROWS = (
     (
         "header",
         "volume",
+        "opening",
         "unlocked_volume",
         "volume_tokens",
         "new_volume",

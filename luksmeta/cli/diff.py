@@ -21,10 +21,10 @@ from luksmeta.errors import (
     PassphraseError,
     VolumeKeyError,
 )
+from luksmeta.opening import open as open_volume
 from luksmeta.secret import SecretBytes
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
-from luksmeta.volume import open as open_volume
 
 _DIFFERENT = 1
 

@@ -52,7 +52,7 @@ def hash_command(
     that nobody else may read, and the hashcat mode of each is shown. A keyslot whose key material
     is damaged is warned of: no passphrase opens it.
     """
-    from luksmeta.volume import open as open_volume
+    from luksmeta.opening import open as open_volume
 
     if output_file is not None:
         output.require_new(output_file)

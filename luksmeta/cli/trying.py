@@ -153,8 +153,8 @@ class _Run:
 
 
 def _opened(evidence: Storage, volume: VolumeOptions, policy: str | None) -> Volume:
-    from luksmeta.volume import is_same_file
-    from luksmeta.volume import open as open_volume
+    from luksmeta.opening import open as open_volume
+    from luksmeta.target import is_same_file
 
     if policy is None:
         return open_volume(evidence)

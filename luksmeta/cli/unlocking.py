@@ -14,10 +14,11 @@ from luksmeta.cli.seal_options import NO_SEAL, SealOptions
 from luksmeta.errors import PassphraseError
 from luksmeta.model import Metadata
 from luksmeta.secret import SecretBytes
+from luksmeta.target import is_same_file
 from luksmeta.trust.opening import open as open_volume
 from luksmeta.trust.opening import open_header
 from luksmeta.unlocked_volume import UnlockedVolume
-from luksmeta.volume import Volume, is_same_file
+from luksmeta.volume import Volume
 
 _Result = TypeVar("_Result")
 

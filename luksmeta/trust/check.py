@@ -8,12 +8,11 @@ from luksmeta.errors import HeaderError, NotLuksError, PolicyError, Severity
 from luksmeta.header import Header, read_header
 from luksmeta.locking import locked
 from luksmeta.storage import Storage
-from luksmeta.target import Target, open_storage
+from luksmeta.target import Target, is_same_file, open_storage
 from luksmeta.trust.header_rules import READABLE
 from luksmeta.trust.policy import Policy, Source, finding
 from luksmeta.trust.rule import PolicyFinding, Subject
 from luksmeta.trust.snapshot import HeaderSnapshot
-from luksmeta.volume import is_same_file
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from luksmeta.opening import open as open_volume
 from luksmeta.target import Target
-from luksmeta.volume import open as open_volume
 
 
 def measure(target: Target, *, header: Target | None = None, hash: str = "sha256") -> bytes:

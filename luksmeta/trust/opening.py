@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from luksmeta import volume
+from luksmeta import opening
 from luksmeta.storage import Storage
-from luksmeta.target import Target
-from luksmeta.volume import Volume, is_same_file
+from luksmeta.target import Target, is_same_file
+from luksmeta.volume import Volume
 
 if TYPE_CHECKING:
     from luksmeta.trust.policy import Source
@@ -35,9 +35,9 @@ def open(  # luksmeta.open, as in the standard library's own modules
     without one NotLuksError and HeaderError; StorageError; ValueError for what is no policy.
     """
     if policy is None:
-        return volume.open(target, header=header, writable=writable, dry_run=dry_run)
+        return opening.open(target, header=header, writable=writable, dry_run=dry_run)
     is_detached = header is not None and not is_same_file(header, target)
-    return volume.open(
+    return opening.open(
         target,
         header=header,
         writable=writable,
@@ -51,7 +51,7 @@ def open_header(header: Target, policy: Source, *, is_detached: bool = False) ->
 
     Raises as :func:`open`.
     """
-    return volume.open(header, hold=_holder(policy, is_detached=is_detached))
+    return opening.open(header, hold=_holder(policy, is_detached=is_detached))
 
 
 def _holder(policy: Source, *, is_detached: bool) -> Callable[[Storage], Storage]:
