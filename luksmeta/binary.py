@@ -68,17 +68,15 @@ def field_offsets(layout: Struct) -> dict[str, int]:
     return offsets
 
 
-def c_string(data: bytes, what: str, *, offset: int | None = None) -> str:
+def c_string(data: bytes, what: str) -> str:
     """The ASCII text of a field up to its first NUL; HeaderError when it has none."""
     text, terminator, _ = data.partition(b"\0")
     if not terminator:
-        raise HeaderError(f"{what}: no NUL within its {len(data)} bytes", offset=offset)
+        raise HeaderError(f"{what}: no NUL within its {len(data)} bytes")
     try:
         return text.decode("ascii")
     except UnicodeDecodeError as error:
-        raise HeaderError(
-            f"{what}: byte {text[error.start]:#04x} is not ASCII", offset=offset
-        ) from error
+        raise HeaderError(f"{what}: byte {text[error.start]:#04x} is not ASCII") from error
 
 
 def c_text(data: bytes) -> str:

@@ -17,7 +17,7 @@ from luksmeta.file_storage import FileStorage
 from luksmeta.format_options import FormatOptions
 from luksmeta.header import read_header
 from luksmeta.images.raw_image import Plaintext
-from luksmeta.images.replaced_file import Guard, replaced_file, unguarded
+from luksmeta.images.replaced_file import Guard, replaced_file
 from luksmeta.model import SECTOR_SIZE, Metadata
 from luksmeta.new_volume import FormatKeywords
 from luksmeta.new_volume import format as format_volume
@@ -57,7 +57,7 @@ def encrypt_image(
     verify: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
-    guard: Guard = unguarded,
+    guard: Guard = nullcontext,
     **options: Unpack[FormatKeywords],
 ) -> EncryptedImage:
     """Write a new LUKS volume that holds ``source`` to the file ``target``, in place of what it is.

@@ -18,11 +18,6 @@ Guard: TypeAlias = Callable[[str], AbstractContextManager[object]]
 """Gets the name of an incomplete file, and knows it until its block is left."""
 
 
-def unguarded(name: str) -> AbstractContextManager[object]:  # a Guard gets it
-    """Nobody needs to know the name."""
-    return nullcontext()
-
-
 @contextmanager
 def replaced_file(
     path: str | os.PathLike[str], guard: Guard = nullcontext

@@ -79,9 +79,9 @@ def pbkdf2(
     return Pbkdf2(hash=hash, iterations=min(max(wanted, MIN_ITERATIONS), MAX_ITERATIONS))
 
 
-def digest_iterations(hash: str, *, key_size: int = _KEY_SIZE, measure: Measure = measure) -> int:
-    """PBKDF2 iterations for the digest of a volume key of ``key_size`` bytes (LUKS2)."""
-    return pbkdf2(DIGEST_MILLISECONDS, hash, key_size=key_size, measure=measure).iterations
+def digest_iterations(hash: str, *, measure: Measure = measure) -> int:
+    """PBKDF2 iterations for the digest of a volume key (LUKS2)."""
+    return pbkdf2(DIGEST_MILLISECONDS, hash, measure=measure).iterations
 
 
 def digest_share(iterations: int, milliseconds: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final
 
 from luksmeta.secret import BytesLike, SecretBytes
 
@@ -33,8 +33,6 @@ _RS: Final = (
 _RS_POLYNOMIAL: Final = 0x14D
 # Figure 2: the permutation of each byte, last stage first (stages 3 and 2 only with longer keys).
 _STAGES: Final = ((1, 0, 1, 0), (0, 0, 1, 1), (0, 1, 0, 1), (1, 1, 0, 0), (1, 0, 0, 1))
-
-_Words: TypeAlias = Sequence[int]
 
 
 class Twofish:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,6 @@ from luksmeta.forensics.report.findings import Finding, findings_of
 from luksmeta.forensics.report.reads import KeptReads, Read
 from luksmeta.forensics.report.steps import StepMap, step_maps
 from luksmeta.forensics.report.verdict import Verdict, kind_of, uuid_of, verdict_of
-from luksmeta.forensics.strength import ENTROPIES
 from luksmeta.locking import locked
 from luksmeta.storage import Storage
 
@@ -94,7 +93,6 @@ def examine_evidence(
     header: str | os.PathLike[str] | None = None,
     *,
     hash_image: bool = False,
-    entropies: Iterable[float] = ENTROPIES,
     read_log: ReadLog | None = None,
     progress: Progress | None = None,
 ) -> Exhibit:
@@ -109,7 +107,7 @@ def examine_evidence(
         opened = [stack.enter_context(open_evidence(name, reads).storage) for name in names if name]
         data, storage = opened[0], opened[-1]
         stack.enter_context(locked(storage, exclusive=False))
-        exhibit = examine_storage(storage, data, names, entropies=entropies)
+        exhibit = examine_storage(storage, data, names)
         if hash_image:
             whole = sha256_of(data, Extent(0, data.size), progress)
             exhibit = replace(exhibit, whole_sha256=whole)
@@ -120,11 +118,9 @@ def examine_storage(
     storage: Storage,
     data: Storage,
     names: tuple[str, str | None],
-    *,
-    entropies: Iterable[float] = ENTROPIES,
 ) -> Exhibit:
     """The same for open storages, whose reads are not kept; ``names`` are of image and header."""
-    inspection = inspect_storage(storage, data, entropies=entropies)
+    inspection = inspect_storage(storage, data)
     return Exhibit(
         image=names[0],
         header=names[1],
