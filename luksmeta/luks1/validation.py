@@ -292,8 +292,3 @@ RULES: Final[tuple[Rule[Table], ...]] = (
     _odd("area-place", "Every area lies where new headers have it.", _REPAIR, _usual_place),
 )
 """All rules: those that refuse a header, in the order of checking, and those that do not."""
-
-
-def rule_names(severity: Severity) -> frozenset[str]:
-    """The names of the rules of this severity."""
-    return frozenset(rule.name for rule in RULES if rule.severity is severity)

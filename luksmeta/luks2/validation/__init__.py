@@ -14,7 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from luksmeta.errors import Severity, Violation
+from luksmeta.errors import Violation
 from luksmeta.luks2.limits import VIOLATIONS_MAX
 from luksmeta.luks2.validation import config, keyslots, oddities, segments
 from luksmeta.luks2.validation.repair import repair_known_faults
@@ -22,7 +22,7 @@ from luksmeta.luks2.validation.view import View, crowded_sections, shape_rules, 
 from luksmeta.model import JsonObject
 from luksmeta.rules import Rule, Statement
 
-__all__ = ["RULES", "repair_known_faults", "rule_names", "statements", "validate", "warnings"]
+__all__ = ["RULES", "repair_known_faults", "statements", "validate", "warnings"]
 
 RULES: Final = (*config.RULES, *segments.RULES, *keyslots.RULES)
 """The rules about how objects fit together."""
@@ -50,11 +50,6 @@ def statements() -> tuple[Statement, ...]:
     """Every rule that there is, by name: errors first, then warnings."""
     told = {each.name: each for each in (*shape_rules(), *RULES, *oddities.RULES)}
     return tuple(sorted(told.values(), key=lambda each: (each.severity, each.name)))
-
-
-def rule_names(severity: Severity = Severity.ERROR) -> frozenset[str]:
-    """The names of the rules of this severity."""
-    return frozenset(each.name for each in statements() if each.severity is severity)
 
 
 def _violations(view: View) -> Iterator[Violation]:
