@@ -6,7 +6,7 @@ For readers that must not fail where a header does: dumps, repair, reports. Noth
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from luksmeta.copy_diagnosis import (
@@ -24,7 +24,7 @@ from luksmeta.luks1 import partition_header as luks1
 from luksmeta.model import Dynamic
 from luksmeta.signatures import Signature, find_foreign_signatures
 from luksmeta.storage import Storage
-from luksmeta.target import Target, open_storage
+from luksmeta.target import Target, opened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +108,8 @@ def diagnose(target: Target, header: Target | None = None) -> Diagnosis:
     the answer.
     """
     with ExitStack() as stack:
-        data = stack.enter_context(_opened(target))
-        storage = data if header is None else stack.enter_context(_opened(header))
+        data = stack.enter_context(opened(target))
+        storage = data if header is None else stack.enter_context(opened(header))
         with locked(storage, exclusive=False):
             return diagnose_storage(storage, data)
 
@@ -137,16 +137,6 @@ def diagnose_storage(storage: Storage, data: Storage | None = None) -> Diagnosis
         violations=() if data is None else tuple(_misfits(header, data)),
         foreign_signatures=_foreign_signatures(storage),
     )
-
-
-@contextmanager
-def _opened(target: Target) -> Iterator[Storage]:
-    """The storage of a target; only what is opened here is closed here."""
-    if isinstance(target, Storage):
-        yield target
-        return
-    with open_storage(target) as storage:
-        yield storage
 
 
 def _read(storage: Storage) -> tuple[Header | None, LuksError | None]:

@@ -22,6 +22,7 @@ from luksmeta.disks.part_storage import PartStorage
 from luksmeta.errors import StorageBusyError, StorageError, StoragePermissionError
 from luksmeta.file_storage import FileStorage
 from luksmeta.storage import Storage
+from luksmeta.system_errors import reason
 
 LOCK_DIRECTORY = Path("/run/cryptsetup")
 WAIT_SECONDS = 10.0
@@ -69,8 +70,7 @@ if sys.platform != "win32":
                     ).about(name) from None
                 time.sleep(_POLL_SECONDS)
             except OSError as error:  # a network file system without locks, say
-                text = (error.strerror or str(error)).lower()
-                raise StorageError(f"cannot be locked: {text}").about(name) from error
+                raise StorageError(f"cannot be locked: {reason(error)}").about(name) from error
         try:
             yield
         finally:
@@ -87,9 +87,8 @@ if sys.platform != "win32":
                 descriptor = _open_lock(path)
             except OSError as error:
                 if exclusive:
-                    text = (error.strerror or str(error)).lower()
                     raise StoragePermissionError(
-                        f"{path} cannot be locked for writing: {text}"
+                        f"{path} cannot be locked for writing: {reason(error)}"
                     ).about(storage.name) from error
                 yield
                 return

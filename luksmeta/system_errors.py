@@ -35,9 +35,14 @@ class system_errors:  # noqa: N801  # used like a keyword: with system_errors(na
         raise storage_error(error).about(self._name) from error
 
 
+def reason(error: OSError) -> str:
+    """What the operating system says, in words."""
+    return (error.strerror or str(error)).lower()
+
+
 def storage_error(error: OSError) -> StorageError:
     """What the operating system says, as one of the storage errors."""
-    text = (error.strerror or str(error)).lower()
+    text = reason(error)
     if error.errno == errno.EROFS:
         return StoragePermissionError(text).advise(None)
     if isinstance(error, PermissionError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, TypeAlias
 
 from luksmeta.disks.parts import open_part
@@ -32,6 +34,16 @@ def open_storage(target: Target, *, writable: bool = False, exclusive: bool = Fa
 
         return open_part(os.fspath(target), open_disk)
     return FileObjectStorage(target)
+
+
+@contextmanager
+def opened(target: Target) -> Iterator[Storage]:
+    """The storage for what a caller names, to be read; only what is opened here is closed here."""
+    if isinstance(target, Storage):
+        yield target
+        return
+    with open_storage(target) as storage:
+        yield storage
 
 
 def is_same_file(one: Target, other: Target) -> bool:

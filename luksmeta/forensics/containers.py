@@ -7,9 +7,10 @@ name is all of that is that file.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from luksmeta.forensics.evidence import Evidence, EvidenceFile, MappedEvidence, 
 from luksmeta.forensics.virtual_disks import JoinedEvidence, SectorStream, StreamEvidence
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import Storage
+from luksmeta.target import Target, opened
 
 _START: Final = 512  # where every magic is
 _EXTENTS_MAX: Final = 1024
@@ -216,6 +218,20 @@ def open_evidence(name: str, log: ReadLog | None = None, *, raw: bool = False) -
     except BaseException:
         opened.storage.close()
         raise
+
+
+@contextmanager
+def evidence_of(target: Target, log: ReadLog | None = None) -> Iterator[Storage]:
+    """The storage of what a caller names, a path as evidence; only what is opened here is closed.
+
+    Raises what :func:`open_evidence` does.
+    """
+    if isinstance(target, str | os.PathLike):
+        with open_evidence(os.fspath(target), log).storage as storage:
+            yield storage
+        return
+    with opened(target) as storage:
+        yield storage
 
 
 def _detect(file: Evidence) -> ContainerFormat | None:

@@ -6,7 +6,6 @@ Nothing is written, nothing is unlocked, and nothing is raised for what the devi
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from luksmeta.description import describe
 from luksmeta.diagnosis import Diagnosis, diagnose_storage
 from luksmeta.errors import StorageError
 from luksmeta.extents import Extent
-from luksmeta.forensics.containers import open_evidence
+from luksmeta.forensics.containers import evidence_of
 from luksmeta.forensics.copies import CopyContent
 from luksmeta.forensics.damage import Damage, damage_of
 from luksmeta.forensics.evidence import ReadLog
@@ -34,7 +33,7 @@ from luksmeta.luks1 import partition_header as luks1
 from luksmeta.model import Dynamic, Keyslot, Metadata
 from luksmeta.signatures import Signature, find_trailing_signatures
 from luksmeta.storage import Storage
-from luksmeta.target import Target, open_storage
+from luksmeta.target import Target
 
 SCHEMA: Final = "luksmeta-inspection-1"
 """The name of the JSON document: another number when a member goes or changes its meaning."""
@@ -142,8 +141,8 @@ def inspect(
     here. Raises StorageError where one cannot be opened.
     """
     with ExitStack() as stack:
-        data = _opened(target, stack, read_log)
-        storage = data if header is None else _opened(header, stack, read_log)
+        data = stack.enter_context(evidence_of(target, read_log))
+        storage = data if header is None else stack.enter_context(evidence_of(header, read_log))
         with locked(storage, exclusive=False):
             return inspect_storage(storage, data, entropies=entropies, measure=measure)
 
@@ -199,15 +198,6 @@ def _trailing(storage: Storage) -> tuple[Signature, ...]:
         return find_trailing_signatures(storage)
     except StorageError:  # where nothing can be read, no signature is
         return ()
-
-
-def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
-    """The storage of a target; only what is opened here is closed here."""
-    if isinstance(target, Storage):
-        return target
-    if isinstance(target, str | os.PathLike):
-        return stack.enter_context(open_evidence(os.fspath(target), log).storage)
-    return stack.enter_context(open_storage(target))
 
 
 def _differences(copies: Sequence[CopyContent]) -> tuple[FieldDifference, ...]:

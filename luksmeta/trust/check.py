@@ -8,7 +8,7 @@ from luksmeta.errors import HeaderError, NotLuksError, PolicyError, Severity
 from luksmeta.header import Header, read_header
 from luksmeta.locking import locked
 from luksmeta.storage import Storage
-from luksmeta.target import Target, is_same_file, open_storage
+from luksmeta.target import Target, is_same_file, opened
 from luksmeta.trust.header_rules import READABLE
 from luksmeta.trust.policy import Policy, Source, finding
 from luksmeta.trust.rule import PolicyFinding, Subject
@@ -59,16 +59,9 @@ def check(
     Raises StorageError, and ValueError for what is no policy.
     """
     loaded = Policy.load(policy)
-    place = target if header is None else header
-    storage = open_storage(place)
-    try:
-        with locked(storage, exclusive=False):
-            snapshot = HeaderSnapshot(storage)
-            is_detached = header is not None and not is_same_file(header, target)
-            return judge(snapshot, loaded, is_detached=is_detached, deep=deep)
-    finally:
-        if storage is not place:
-            storage.close()
+    is_detached = header is not None and not is_same_file(header, target)
+    with opened(target if header is None else header) as storage, locked(storage, exclusive=False):
+        return judge(HeaderSnapshot(storage), loaded, is_detached=is_detached, deep=deep)
 
 
 def judge(

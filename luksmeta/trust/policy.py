@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Self, TypeAlias
 
 from luksmeta.errors import Severity
+from luksmeta.system_errors import reason
 from luksmeta.trust.rule import PolicyFinding, PolicyRule, Subject
 from luksmeta.trust.rules import BY_KEY, BY_NAME, RULES
 
@@ -62,7 +63,7 @@ class Policy:
             known = ", ".join(NAMES)
             raise ValueError(f"policy {name!r}: no such file, and none of {known}") from None
         except OSError as error:
-            raise ValueError(f"policy {name!r}: {(error.strerror or str(error)).lower()}") from None
+            raise ValueError(f"policy {name!r}: {reason(error)}") from None
         if len(data) > _FILE_MAX:
             raise ValueError(f"policy {name!r}: more than {_FILE_MAX} bytes")
         return cls.from_toml(data, Path(name).stem)

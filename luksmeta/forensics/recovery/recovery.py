@@ -13,7 +13,7 @@ from typing import Final
 from luksmeta.closing import Closing
 from luksmeta.errors import HeaderError, ResourceLimitError, VolumeKeyError
 from luksmeta.extents import Extent
-from luksmeta.forensics.containers import open_evidence
+from luksmeta.forensics.containers import evidence_of
 from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.randomness import runs_of
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
@@ -28,7 +28,7 @@ from luksmeta.forensics.recovery.proving import Proof, Prover, knows, prove_volu
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import Storage
-from luksmeta.target import Target, open_storage
+from luksmeta.target import Target
 from luksmeta.write_plan import Progress
 
 SCHEMA: Final = "luksmeta-recovery-1"
@@ -268,26 +268,18 @@ def recover(
     """
     known = Known(cipher, sector_size, offset, uuid)
     with ExitStack() as stack:
-        data = _opened(target, stack, read_log)
-        storage = data if header is None else _opened(header, stack, read_log)
+        data = stack.enter_context(evidence_of(target, read_log))
+        storage = data if header is None else stack.enter_context(evidence_of(header, read_log))
         found = [
             *from_luks2.candidates(storage, secondary_at=secondary_at, uuid=known.uuid),
             *from_luks1.candidates(storage, uuid=known.uuid),
         ]
         if backup is not None:
-            kept = _opened(backup, stack, read_log)
+            kept = stack.enter_context(evidence_of(backup, read_log))
             found += from_backup.candidates(storage, kept, ranked(found))
         apart = None if header is None else data
         candidates = with_remains_told(with_damage_told(ranked(found)), storage)
         return Recovery(storage, apart, candidates, known, stack.pop_all())
-
-
-def _opened(target: Target, stack: ExitStack, log: ReadLog | None) -> Storage:
-    if isinstance(target, Storage):
-        return target
-    if isinstance(target, str | os.PathLike):
-        return stack.enter_context(open_evidence(os.fspath(target), log).storage)
-    return stack.enter_context(open_storage(target))
 
 
 def _not_proved(found: FoundData) -> VolumeKeyError:
