@@ -1,4 +1,4 @@
-"""How fast this machine derives keys and encrypts sectors, and how fast its OpenSSL could.
+"""How fast this machine derives keys and encrypts sectors.
 
 Data is in memory, in a buffer that fits into a processor's cache; disks are not measured. Speeds
 are medians, in bytes a second.
@@ -7,23 +7,21 @@ are medians, in bytes a second.
 from __future__ import annotations
 
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 from luksmeta.kdf import calibrate
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf, Pbkdf2
 from luksmeta.secret import SecretBytes
-from luksmeta.sector import engine, native, threads
+from luksmeta.sector import engine, threads
 from luksmeta.sector.cipher_spec import CipherSpec
 
 HASHES: Final = ("sha1", "sha256", "sha512", "ripemd160", "whirlpool")
 KDF_KEY_SIZE: Final = 64  # bytes; that of the default cipher
 
-_BUFFER: Final = 256 << 10  # bytes
+BUFFER: Final = 256 << 10  # bytes
 _BUFFER_PER_THREAD: Final = 1 << 20  # bytes; enough pieces for every thread
 _SMALL: Final = 16 << 10  # bytes; the first run, which may be of a slow cipher
 _ROUNDS: Final = 5
@@ -58,16 +56,6 @@ class CipherSpeed:
     thread_count: int
     encrypt: int
     decrypt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """OpenSSL alone, in pieces of one sector, on one processor; ``source`` says who measured."""
-
-    algorithm: str
-    encrypt: int
-    decrypt: int
-    source: str
 
 
 def pbkdf2(hash: str) -> Pbkdf2Speed:
@@ -131,14 +119,14 @@ def cipher(
     raises.
     """
     key_size = largest_key_size(spec) if key_size is None else key_size
-    buffer = bytearray(_BUFFER if thread_count == 1 else _BUFFER_PER_THREAD * thread_count)
+    buffer = bytearray(BUFFER if thread_count == 1 else _BUFFER_PER_THREAD * thread_count)
     with (
         SecretBytes.random(key_size) as key,
         engine.create(spec, key, sector_size, thread_count=thread_count) as opened,
     ):
 
         def speed(turn: Callable[[int, memoryview, memoryview], None]) -> int:
-            return _speed(lambda data: turn(0, data, data), memoryview(buffer))
+            return bytes_per_second(lambda data: turn(0, data, data), memoryview(buffer))
 
         return CipherSpeed(
             spec,
@@ -155,8 +143,8 @@ def largest_key_size(spec: str) -> int:
     return max(CipherSpec.parse(spec).key_sizes or (32,))
 
 
-def _speed(turn: Callable[[memoryview], object], buffer: memoryview) -> int:
-    """Bytes a second: rounds of about _ROUND_SECONDS, over less than the buffer if it is slow."""
+def bytes_per_second(turn: Callable[[memoryview], object], buffer: memoryview) -> int:
+    """How fast ``turn`` is: in rounds of 10 ms, and less of the buffer at a time if it is slow."""
     start = buffer[:_SMALL]
     turn(start)  # what is done at the first time only
     rate = _SMALL / _seconds(turn, start)
@@ -174,106 +162,6 @@ def _seconds(turn: Callable[[memoryview], object], data: memoryview, times: int 
     return max(time.perf_counter() - start, 1e-9)
 
 
-# --- what the engine is, and what its OpenSSL could ----------------------------------------------
-
-
 def processors() -> int:
     """How many threads a long run is split over."""
     return threads.available()
-
-
-def openssl_version() -> str:
-    """The OpenSSL below the engine that runs."""
-    if engine.name() == "native":
-        return native.openssl_version()
-    from cryptography.hazmat.backends.openssl.backend import backend
-
-    return backend.openssl_version_text()
-
-
-def limit(spec: str, key_size: int, sector_size: int) -> Limit | None:
-    """What OpenSSL does with this cipher on blocks of ``sector_size`` bytes; None: it has it not.
-
-    By ``openssl speed`` where that program is, which takes two seconds; else in this process and
-    in large pieces, which costs less for each sector.
-    """
-    algorithm = _openssl_name(spec, key_size)
-    if algorithm is None:
-        return None
-    encrypt = _openssl_speed(algorithm, sector_size)
-    decrypt = _openssl_speed(algorithm, sector_size, "-decrypt") if encrypt else None
-    if encrypt is None or decrypt is None:
-        return _limit_in_process(algorithm, key_size)
-    return Limit(algorithm, encrypt, decrypt, f"openssl speed, {_program_version()}")
-
-
-def _openssl_name(spec: str, key_size: int) -> str | None:
-    """``aes-256-xts``; None for what OpenSSL does not call a cipher."""
-    parsed = CipherSpec.parse(spec)
-    if parsed.cipher not in ("aes", "camellia") or parsed.mode not in ("xts", "cbc", "ctr", "ecb"):
-        return None
-    bits = key_size * (4 if parsed.mode == "xts" else 8)
-    return f"{parsed.cipher}-{bits}-{parsed.mode}"
-
-
-@cache
-def _program_version() -> str:
-    """What the openssl program calls itself."""
-    return " ".join((_openssl("version") or "").split()[:2])
-
-
-def _openssl_speed(algorithm: str, size: int, *options: str) -> int | None:
-    """Bytes a second by its own word; None where it, or the algorithm, is missing.
-
-    LibreSSL's program does not know these options, and counts as missing.
-    """
-    answer = _openssl(
-        *("speed", "-mr", "-elapsed", "-seconds", "1", "-bytes", str(size)),
-        *(*options, "-evp", algorithm),
-    )
-    lines = [] if answer is None else answer.splitlines()
-    figures = [line.rpartition(":")[2] for line in lines if line.startswith("+F:")]
-    return round(float(figures[-1])) if figures else None
-
-
-def _openssl(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  # arguments of our own making
-            ["openssl", *arguments],  # noqa: S607  # whichever the user has
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout
-
-
-def _limit_in_process(algorithm: str, key_size: int) -> Limit | None:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.backends.openssl.backend import backend
-    from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
-
-    name, _, mode = algorithm.split("-")
-    if name != "aes":
-        return None
-    zeroes = bytes(16)
-    mode_of: dict[str, modes.XTS | modes.CBC | modes.CTR | modes.ECB] = {
-        "xts": modes.XTS(zeroes),
-        "cbc": modes.CBC(zeroes),
-        "ctr": modes.CTR(zeroes),
-        "ecb": modes.ECB(),  # noqa: S305  # it is measured, not used
-    }
-    out = bytearray(_BUFFER + 15)  # a block less one byte: what update_into wants
-
-    def speed(context: CipherContext) -> int:
-        return _speed(lambda data: context.update_into(data, out), memoryview(bytes(_BUFFER)))
-
-    with SecretBytes.random(key_size) as key:
-        whole = Cipher(algorithms.AES(key.view()), mode_of[mode])
-        try:
-            encrypt, decrypt = speed(whole.encryptor()), speed(whole.decryptor())
-        except UnsupportedAlgorithm:
-            return None
-    return Limit(algorithm, encrypt, decrypt, f"in this process, {backend.openssl_version_text()}")

@@ -94,6 +94,7 @@ ROWS = (
         "repair",
         "repair_fields",
         "benchmark",
+        "openssl_speed",
         "description",
         "comparison",
         "prepared_change",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from luksmeta import benchmark
-from luksmeta.benchmark import Argon2Speed, CipherSpeed, Limit, Pbkdf2Speed
+from luksmeta import benchmark, openssl_speed
+from luksmeta.benchmark import Argon2Speed, CipherSpeed, Pbkdf2Speed
 from luksmeta.cli import output, progress
 from luksmeta.cli.keyslot_options import (
     DEFAULT_CPUS,
@@ -20,6 +20,7 @@ from luksmeta.cli.keyslot_options import (
 from luksmeta.cli.options import json_option
 from luksmeta.errors import AlgorithmError
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id
+from luksmeta.openssl_speed import Limit
 from luksmeta.sector import engine
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _measure(cipher: str, key_size: int, sector_size: int, *, with_limit: bool) 
         speeds = tuple(
             benchmark.cipher(cipher, key_size, sector_size, thread_count=count) for count in counts
         )
-        limit = benchmark.limit(cipher, key_size, sector_size) if with_limit else None
+        limit = openssl_speed.limit(cipher, key_size, sector_size) if with_limit else None
     return _Row(speeds, limit)
 
 
@@ -200,7 +201,7 @@ def _measure(cipher: str, key_size: int, sector_size: int, *, with_limit: bool) 
 def _document(results: _Results) -> dict[str, object]:
     return {
         "engine": engine.name(),
-        "openssl": benchmark.openssl_version(),
+        "openssl": openssl_speed.version(),
         "processors": benchmark.processors(),
         "pbkdf2": [
             {"hash": each.hash, "iterations_per_second": each.iterations_per_second}
@@ -229,7 +230,7 @@ def _say(results: _Results) -> None:
         if results.pbkdf2 or results.argon2:
             console.print(_kdf_table(results), "")
         if results.rows or results.missing:
-            console.print(f"Engine: {engine.name()}, {benchmark.openssl_version()}", "", sep="\n")
+            console.print(f"Engine: {engine.name()}, {openssl_speed.version()}", "", sep="\n")
             console.print(_cipher_table(results.rows))
             for source in sorted({row.limit.source for row in results.rows if row.limit}):
                 console.print(f"\nOpenSSL alone: {source}; no loop over sectors.")

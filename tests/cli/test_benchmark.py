@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from luksmeta import benchmark
-from luksmeta.benchmark import Argon2Speed, CipherSpeed, Limit, Pbkdf2Speed
+from luksmeta import benchmark, openssl_speed
+from luksmeta.benchmark import Argon2Speed, CipherSpeed, Pbkdf2Speed
 from luksmeta.errors import AlgorithmError
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf, Pbkdf2
+from luksmeta.openssl_speed import Limit
 from luksmeta.sector import engine
 from tests.cli.runner import done, luksmeta, refused
 
@@ -34,7 +35,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "cipher", cipher)
     monkeypatch.setattr(benchmark, "processors", lambda: 2)
     monkeypatch.setattr(
-        benchmark, "limit", lambda *_: Limit("aes-256-xts", 6 * GIB, 7 * GIB, "a stopwatch")
+        openssl_speed, "limit", lambda *_: Limit("aes-256-xts", 6 * GIB, 7 * GIB, "a stopwatch")
     )
 
 
@@ -46,7 +47,7 @@ def test_the_page_shows_engine_kdfs_ciphers_and_the_limit() -> None:
     answer = luksmeta("benchmark")
     assert answer.status == 0
     lines = answer.out.splitlines()
-    assert f"Engine: {engine.name()}, {benchmark.openssl_version()}" in lines
+    assert f"Engine: {engine.name()}, {openssl_speed.version()}" in lines
     assert max(map(len, lines)) <= 80
     assert "…" not in answer.out
     rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
@@ -186,9 +187,9 @@ def test_long_argon2_runs_are_extrapolated_and_the_found_costs_are_run(
 def test_openssl_is_measured_in_this_process_where_its_program_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(benchmark, "_openssl", lambda *_: None)
+    monkeypatch.setattr(openssl_speed, "_openssl", lambda *_: None)
     for spec, key_size in (("aes-xts-plain64", 64), ("aes-cbc-plain64", 24), ("aes-ecb", 16)):
-        limit = benchmark.limit(spec, key_size, 512)
+        limit = openssl_speed.limit(spec, key_size, 512)
         assert limit is not None
         assert limit.source.startswith("in this process")
         assert min(limit.encrypt, limit.decrypt) > 0
@@ -196,7 +197,7 @@ def test_openssl_is_measured_in_this_process_where_its_program_is_missing(
 
 @pytest.mark.parametrize("spec", ["serpent-xts-plain64", "aes-lrw-benbi", "cipher_null-ecb"])
 def test_there_is_no_limit_where_openssl_has_no_such_cipher(spec: str) -> None:
-    assert benchmark.limit(spec, 32, 512) is None
+    assert openssl_speed.limit(spec, 32, 512) is None
 
 
 def test_a_slow_cipher_is_measured_over_less_data() -> None:
@@ -206,5 +207,5 @@ def test_a_slow_cipher_is_measured_over_less_data() -> None:
         sizes.append(len(data))
         sum(range(len(data)))  # some 0.1 ms for 16 KiB
 
-    assert benchmark._speed(slow, memoryview(bytearray(1 << 26))) > 0
+    assert benchmark.bytes_per_second(slow, memoryview(bytearray(1 << 26))) > 0
     assert max(sizes) < 1 << 26
