@@ -13,7 +13,7 @@ from luksmeta.cli.options import NewFileName
 from luksmeta.file_storage import FileStorage
 
 if TYPE_CHECKING:
-    from luksmeta.forensics.evidence import ReadLog
+    from luksmeta.forensics.read_log import ReadLog
 
 read_log_option: Final = click.option(
     "--read-log",
@@ -29,7 +29,7 @@ def log_to(name: str | None) -> Iterator[ReadLog | None]:
     if name is None:
         yield None
         return
-    from luksmeta.forensics.evidence import ReadLog
+    from luksmeta.forensics.read_log import ReadLog
 
     with (
         FileStorage.create(name) as file,

@@ -21,7 +21,8 @@ from luksmeta.disks.parts import split_name
 from luksmeta.disks.places import place_named
 from luksmeta.errors import StorageError, UnsupportedError
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import Evidence, EvidenceFile, MappedEvidence, ReadLog
+from luksmeta.forensics.evidence import Evidence, EvidenceFile, MappedEvidence
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.virtual_disks import JoinedEvidence, SectorStream, StreamEvidence
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.storage import Storage

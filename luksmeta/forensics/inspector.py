@@ -20,10 +20,10 @@ from luksmeta.extents import Extent
 from luksmeta.forensics.containers import evidence_of
 from luksmeta.forensics.copies import CopyContent
 from luksmeta.forensics.damage import Damage, damage_of
-from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.hidden import Hidden, hidden_in
 from luksmeta.forensics.material import KeyslotCondition, Leftover, condition_of, leftovers_of
 from luksmeta.forensics.randomness import Run, runs_of
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.regions import Region, map_of
 from luksmeta.forensics.remains import Remains
 from luksmeta.forensics.strength import ENTROPIES, Strength, strength_of

@@ -11,10 +11,11 @@ from luksmeta.disks.places import layout_of
 from luksmeta.extents import Extent
 from luksmeta.forensics.candidates import Looks
 from luksmeta.forensics.containers import OpenedImage, open_evidence
-from luksmeta.forensics.evidence import ReadLog, data_extents
+from luksmeta.forensics.evidence import data_extents
 from luksmeta.forensics.findings import Confidence, Finding, Kind, Scan
 from luksmeta.forensics.lost_areas import areas_without_header
 from luksmeta.forensics.pairing import together
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.sweep import Progress, Sweep
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage

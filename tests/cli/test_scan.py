@@ -15,8 +15,8 @@ import pytest
 
 from luksmeta.cli import scan as scan_module
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import ReadLog, ReadLogError
 from luksmeta.forensics.findings import Scan
+from luksmeta.forensics.read_log import ReadLog, ReadLogError
 from luksmeta.forensics.scanner import scan
 from luksmeta.luks2.binary_header import BinaryHeader, with_checksum
 from tests import builders

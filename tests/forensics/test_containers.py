@@ -14,7 +14,7 @@ import luksmeta
 from luksmeta import LuksError, MissingExtraError, StorageError, UnsupportedError
 from luksmeta.disks.parts import split_name
 from luksmeta.forensics.containers import open_evidence
-from luksmeta.forensics.evidence import ReadLog
+from luksmeta.forensics.read_log import ReadLog
 from tests.forensics import disks
 from tests.forensics.disks import MIB
 from tests.interop.peers.process import Tool

@@ -14,13 +14,8 @@ import pytest
 import luksmeta
 from luksmeta import MemoryStorage, StorageError
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import (
-    READ_LOG_FORMAT,
-    EvidenceFile,
-    MappedEvidence,
-    ReadLog,
-    data_extents,
-)
+from luksmeta.forensics.evidence import EvidenceFile, MappedEvidence, data_extents
+from luksmeta.forensics.read_log import READ_LOG_FORMAT, ReadLog
 from tests import builders
 from tests.forensics import disks
 from tests.forensics.disks import MIB

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from luksmeta.forensics.guessing import rules
-from luksmeta.forensics.guessing.rules import _FUNCTIONS, WORD_MAX, RuleError, load_rules, parse
+from luksmeta.forensics.guessing import word_functions
+from luksmeta.forensics.guessing.rules import WORD_MAX, RuleError, load_rules, parse
+from luksmeta.forensics.guessing.word_functions import FUNCTIONS
 from tests.interop.peers import hashcat
 
 
@@ -79,7 +80,7 @@ def random_rules() -> list[bytes]:
     """Each function with arguments within and outside the words, then three of them at a time."""
     chosen = random.Random(20)
     single = []
-    for name, (kinds, _) in _FUNCTIONS.items():
+    for name, (kinds, _) in FUNCTIONS.items():
         for _ in range(8 if kinds else 1):
             arguments = [chosen.choice("01234589ABZ" if k == "N" else "abAZ- 9$zx") for k in kinds]
             single.append(name + "".join(arguments))
@@ -109,7 +110,7 @@ def test_what_is_added_can_be_removed(word: bytes, character: int) -> None:
 
 @given(st.binary(max_size=40), st.lists(st.sampled_from("dfqpZ"), max_size=40))
 def test_no_rule_makes_a_word_grow_without_end(word: bytes, names: list[str]) -> None:
-    rule = "".join(name + "9" * len(_FUNCTIONS[name][0]) for name in names)
+    rule = "".join(name + "9" * len(FUNCTIONS[name][0]) for name in names)
     assert len(made(rule.encode() or b":", word)) <= WORD_MAX
 
 
@@ -142,6 +143,6 @@ def test_what_makes_no_sense_is_refused_by_its_line(
 
 
 def test_the_module_says_which_functions_it_knows() -> None:
-    listed = (rules.__doc__ or "").split("``")[1].split()
-    assert [each[0] for each in listed] == list(_FUNCTIONS)
-    assert all(len(each) == 1 + len(_FUNCTIONS[each[0]][0]) for each in listed)
+    listed = (word_functions.__doc__ or "").split("``")[1].split()
+    assert [each[0] for each in listed] == list(FUNCTIONS)
+    assert all(len(each) == 1 + len(FUNCTIONS[each[0]][0]) for each in listed)

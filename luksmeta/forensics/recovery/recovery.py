@@ -14,8 +14,8 @@ from luksmeta.closing import Closing
 from luksmeta.errors import HeaderError, ResourceLimitError, VolumeKeyError
 from luksmeta.extents import Extent
 from luksmeta.forensics.containers import evidence_of
-from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.randomness import runs_of
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
 from luksmeta.forensics.recovery.candidates import Candidate, ranked
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from luksmeta.errors import LuksError
-from luksmeta.forensics.evidence import ReadLog
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.report.exhibit import Exhibit, Failure, Progress, examine_evidence
 from luksmeta.forensics.report.page import Case, render
 

@@ -13,8 +13,8 @@ from typing import Final
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.extents import Extent
 from luksmeta.forensics.containers import open_evidence
-from luksmeta.forensics.evidence import ReadLog
 from luksmeta.forensics.inspector import Inspection, inspect_storage
+from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.report.excerpts import Excerpt, excerpts_of
 from luksmeta.forensics.report.findings import Finding, findings_of
 from luksmeta.forensics.report.reads import KeptReads, Read

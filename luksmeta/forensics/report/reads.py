@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from luksmeta.extents import Extent
-from luksmeta.forensics.evidence import ReadLog
+from luksmeta.forensics.read_log import ReadLog
 
 
 @dataclass(frozen=True, slots=True)
