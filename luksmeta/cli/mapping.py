@@ -26,7 +26,7 @@ from luksmeta.cli.options import (
 from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.cli.table import describe_line
 from luksmeta.disks.parts import split_name
-from luksmeta.dm import kernel, mapping
+from luksmeta.dm import block_devices, kernel, mapping
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import print_table
 from luksmeta.errors import UnsupportedError
@@ -79,10 +79,10 @@ def map_command(
         kernel.require_free(name)
     with open_data(volume, key, layout, offset, seal, policy=policy) as data:
         if dry_run:
-            found = mappable(data, layout, kernel.device_numbers(disk), flags)
+            found = mappable(data, layout, block_devices.device_numbers(disk), flags)
             _say_plan(name, found, disable_keyring=disable_keyring, as_json=as_json)
             return
-        with kernel.block_device(disk, is_read_only=readonly) as device:
+        with block_devices.block_device(disk, is_read_only=readonly) as device:
             has_keyring = mapping.create(
                 name,
                 mappable(data, layout, device, flags),

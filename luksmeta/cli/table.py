@@ -19,7 +19,7 @@ from luksmeta.cli.options import VolumeOptions, json_option, policy_option, volu
 from luksmeta.cli.seal_options import SealOptions, seal_options
 from luksmeta.cli.unlocking import open_for
 from luksmeta.disks.parts import split_name
-from luksmeta.dm import crypt_table, kernel
+from luksmeta.dm import block_devices, crypt_table
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import TableLine, print_table
 from luksmeta.unlocked_volume import refuse_data_over_header
@@ -65,7 +65,7 @@ def table_command(
     name = device
     if name is None:
         with output.errors_of(volume.image):
-            name = kernel.device_numbers(disk)
+            name = block_devices.device_numbers(disk)
     if layout.type == LUKS and not (show_keys or seal.demand or key.names_any):
         _say(_locked(volume, policy, flags, name), keyring=keyring, as_json=as_json)
     else:

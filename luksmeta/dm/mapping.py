@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from luksmeta import requirements
-from luksmeta.dm import crypt_table, kernel
+from luksmeta.dm import block_devices, crypt_table, kernel
 from luksmeta.dm.crypt_table import KeyedLine
 from luksmeta.dm.kernel_keys import with_keyring
 from luksmeta.dm.relocation import on_disk
@@ -146,8 +146,8 @@ def describe_segment(line: TableLine) -> dict[str, object]:
         "cipher": cipher,
         "key_size": _key_size(key),
         "key_location": "keyring" if key.startswith(":") else "dm-crypt",
-        "device": kernel.device_path(device),
-        "loop": kernel.backing_file(device),
+        "device": block_devices.device_path(device),
+        "loop": block_devices.backing_file(device),
         "offset": int(start) * SECTOR_SIZE,
         "iv_offset": int(iv_offset),
         "sector_size": int(sizes[0]) if sizes else SECTOR_SIZE,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from luksmeta import SecretBytes, StorageBusyError, StorageError, StoragePermissionError
-from luksmeta.dm import kernel, kernel_keys, mapping
-from luksmeta.dm.kernel import KernelError, NoMappingError
+from luksmeta.dm import block_devices, kernel, kernel_keys, mapping, programs
+from luksmeta.dm.programs import KernelError, NoMappingError
 from luksmeta.dm.table import parse_table
 from tests.dm.fake_kernel import FakeKernel, has_keyring, install
 
@@ -96,7 +96,7 @@ def test_without_root_or_without_dmsetup_nothing_is_tried(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     kernel.require_kernel()
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(kernel, "_PATH", "/nowhere")
+    monkeypatch.setattr(programs, "_PATH", "/nowhere")
     with pytest.raises(KernelError, match="there is no dmsetup"):
         kernel.require_kernel()
 
@@ -123,7 +123,7 @@ def test_a_uuid_that_is_too_long_is_refused(fake: FakeKernel) -> None:
 def test_a_file_has_its_loop_device_no_longer_than_needed(fake: FakeKernel, tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.touch()
-    with kernel.loop_device(str(image), is_read_only=True) as loop:
+    with block_devices.loop_device(str(image), is_read_only=True) as loop:
         assert loop == "/dev/null"
     listed = f"losetup --list --noheadings --output NAME,RO --associated {image}"
     assert fake.calls == [
