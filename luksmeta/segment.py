@@ -76,6 +76,19 @@ def lay_out(
     return tuple(runs)
 
 
+def refuse_data_over_header(metadata: Metadata) -> None:
+    """A detached header opened as if its data lay in the same file would be overwritten by it.
+
+    Raises UnsupportedError.
+    """
+    header_end = metadata.keyslots_area.end
+    if metadata.data_offset < header_end:
+        raise UnsupportedError(
+            f"segment {metadata.data_segments[0]}: starts at {metadata.data_offset:#x}, the header "
+            f"ends at {header_end:#x}: this is a detached header, its data lies in another file"
+        )
+
+
 def _run(
     metadata: Metadata,
     segment_id: int,

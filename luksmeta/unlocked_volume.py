@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from luksmeta import digests, key_management, reencryption, requirements
 from luksmeta.closing import Closing
-from luksmeta.errors import KeyslotError, StorageError, UnsupportedError
+from luksmeta.errors import KeyslotError, StorageError
 from luksmeta.header import Header
 from luksmeta.header_change import HeaderChange
 from luksmeta.kdf.calibrate import DIGEST_MILLISECONDS
@@ -17,7 +17,7 @@ from luksmeta.locking import locked
 from luksmeta.model import KeyslotPriority, Metadata, Pbkdf2Digest
 from luksmeta.new_keyslot import DEFAULT_HASH, KeyslotOptions
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.segment import lay_out
+from luksmeta.segment import lay_out, refuse_data_over_header
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage
 from luksmeta.tokens import recovery
@@ -312,16 +312,3 @@ class UnlockedVolume(Closing):
         if self._sealer in self._volume.sealers:
             self._volume.sealers.remove(self._sealer)
         self._keys.wipe()
-
-
-def refuse_data_over_header(metadata: Metadata) -> None:
-    """A detached header opened as if its data lay in the same file would be overwritten by it.
-
-    Raises UnsupportedError.
-    """
-    header_end = metadata.keyslots_area.end
-    if metadata.data_offset < header_end:
-        raise UnsupportedError(
-            f"segment {metadata.data_segments[0]}: starts at {metadata.data_offset:#x}, the header "
-            f"ends at {header_end:#x}: this is a detached header, its data lies in another file"
-        )

@@ -22,7 +22,7 @@ from luksmeta.disks.parts import split_name
 from luksmeta.dm import block_devices, crypt_table
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import TableLine, print_table
-from luksmeta.unlocked_volume import refuse_data_over_header
+from luksmeta.segment import refuse_data_over_header
 
 
 @click.command("table")
