@@ -330,24 +330,35 @@ class Volume(Closing):
         each time, at last with it. A seal that held is renewed in the same writes while an unlocked
         volume is open, else ``warn`` is called; with ``keeps_seal`` false ``compute`` sees to it.
 
-        ``allow`` raises RequirementError for a header that must not be
-        changed. Raises HeaderError when a header copy is damaged and something else lies there,
-        which writing would destroy; JsonAreaFullError and UnsupportedError for what the header has
-        no place for; StorageBusyError when another process keeps the lock too long,
-        or has put another volume there.
+        ``allow`` raises RequirementError for a header that must not be changed. Raises HeaderError
+        when a header copy is damaged and something else lies there, which writing would destroy;
+        JsonAreaFullError and UnsupportedError for what the header has no place for;
+        StorageBusyError when another process keeps the lock too long, or has put another volume
+        there.
         """
         with errors_about(self.header_storage.name):
             for _ in range(_ATTEMPTS):
-                changes = self._computed(compute, allow)
-                with locked(self.header_storage, exclusive=True):
-                    if self.header.is_current(self.header_storage):
-                        self.apply(self._sealed(changes) if keeps_seal else changes)
-                        return
-                    self._reload()
+                if self._changed_in_time(compute, allow, keeps_seal):
+                    return
             with locked(self.header_storage, exclusive=True):
                 self._reload()
                 changes = self._computed(compute, allow)
                 self.apply(self._sealed(changes) if keeps_seal else changes)
+
+    def _changed_in_time(
+        self,
+        compute: Callable[[Header], list[HeaderChange]],
+        allow: Callable[[Metadata], None],
+        keeps_seal: bool,
+    ) -> bool:
+        """Compute without the lock, and apply that unless another process was faster."""
+        changes = self._computed(compute, allow)
+        with locked(self.header_storage, exclusive=True):
+            if self.header.is_current(self.header_storage):
+                self.apply(self._sealed(changes) if keeps_seal else changes)
+                return True
+            self._reload()
+            return False
 
     def _computed(
         self,

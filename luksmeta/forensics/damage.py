@@ -170,10 +170,11 @@ def _behind_keyslots(
     end = metadata.keyslots_area.end
     for segment_id, runs in data_runs.items():
         segment = metadata.segments[segment_id]
-        if segment.offset >= end and _looks_random(segment):
-            for run in runs:
-                if run.state in _NO_CIPHERTEXT:
-                    yield Damage(f"data of segment {segment_id}", run.extent, Certainty.LIKELY)
+        if segment.offset < end or not _looks_random(segment):
+            continue
+        for run in runs:
+            if run.state in _NO_CIPHERTEXT:
+                yield Damage(f"data of segment {segment_id}", run.extent, Certainty.LIKELY)
     if storage.size < end:
         missing = Extent(storage.size, end - storage.size)
         yield Damage("behind the device's end", missing, Certainty.PROVED)

@@ -30,7 +30,7 @@ from luksmeta.forensics.strength import ENTROPIES, Strength, strength_of
 from luksmeta.forensics.timeline import Hint, hints_of
 from luksmeta.locking import locked
 from luksmeta.luks1 import partition_header as luks1
-from luksmeta.model import Dynamic, Keyslot, Metadata
+from luksmeta.model import AnyKeyslot, Dynamic, Keyslot, Metadata
 from luksmeta.signatures import Signature, find_trailing_signatures
 from luksmeta.storage import Storage
 from luksmeta.target import Target
@@ -160,14 +160,12 @@ def inspect_storage(
     metadata = remains.metadata
     copies = remains.copies
     regions = map_of(storage, metadata, copies, remains.table)
-    keyslots = metadata.keyslots if metadata else {}
+    keyslots = sorted(metadata.keyslots.items()) if metadata else []
     conditions = {
-        each: condition_of(each, keyslot, regions, storage.size)
-        for each, keyslot in sorted(keyslots.items())
+        each: condition_of(each, keyslot, regions, storage.size) for each, keyslot in keyslots
     }
     segments = _segments(metadata, data)
     data_runs = {each.segment_id: each.runs for each in segments}
-    bits = tuple(entropies)
     return Inspection(
         name=storage.name,
         size=storage.size,
@@ -180,17 +178,23 @@ def inspect_storage(
         differences=_differences(copies),
         regions=regions,
         keyslots=conditions,
-        strengths={
-            each: strength_of(keyslot, bits, is_measured=measure)
-            for each, keyslot in sorted(keyslots.items())
-            if isinstance(keyslot, Keyslot)
-        },
+        strengths=_strengths(keyslots, tuple(entropies), measure),
         leftovers=tuple(leftovers_of(regions)),
         segments=segments,
         damage=damage_of(storage, metadata, copies, remains.record, conditions, data_runs),
         hidden=hidden_in(remains.best) if remains.best else (),
         hints=hints_of(metadata, copies) if metadata else (),
     )
+
+
+def _strengths(
+    keyslots: Iterable[tuple[int, AnyKeyslot]], entropies: tuple[float, ...], measure: bool
+) -> dict[int, Strength]:
+    return {
+        each: strength_of(keyslot, entropies, is_measured=measure)
+        for each, keyslot in keyslots
+        if isinstance(keyslot, Keyslot)
+    }
 
 
 def _trailing(storage: Storage) -> tuple[Signature, ...]:

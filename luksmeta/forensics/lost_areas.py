@@ -145,13 +145,18 @@ def _random_runs(storage: Storage, extents: Iterable[Extent]) -> Iterator[Extent
 
 def _random_blocks(storage: Storage, extents: Iterable[Extent]) -> Iterator[int]:
     for extent in extents:
-        start = align_up(extent.offset, BLOCK)
-        for offset in range(start, align_down(extent.end, BLOCK), CHUNK):
-            size = min(CHUNK, align_down(extent.end, BLOCK) - offset)
-            try:
-                chunk = storage.read_at(offset, size)
-            except StorageError:  # told by the search before
-                continue
-            for at in range(0, size, BLOCK):
+        for offset, chunk in _chunks(storage, extent):
+            for at in range(0, len(chunk), BLOCK):
                 if may_be_random(chunk[at : at + SECTOR_SIZE]):
                     yield offset + at
+
+
+def _chunks(storage: Storage, extent: Extent) -> Iterator[tuple[int, bytes]]:
+    """The whole blocks of an extent, and where they lie; not those that cannot be read."""
+    end = align_down(extent.end, BLOCK)
+    for offset in range(align_up(extent.offset, BLOCK), end, CHUNK):
+        try:
+            chunk = storage.read_at(offset, min(CHUNK, end - offset))
+        except StorageError:  # told by the search before
+            continue
+        yield offset, chunk

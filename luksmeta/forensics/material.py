@@ -117,10 +117,11 @@ def condition_of(
 def leftovers_of(regions: Iterable[Region]) -> Iterator[Leftover]:
     """Where key material may lie that no keyslot claims."""
     for region in regions:
-        if region.place.kind in (RegionKind.UNUSED_AREA, RegionKind.GAP, RegionKind.UNKNOWN):
-            for run in region.runs:
-                if run.state is StepState.RANDOM and run.extent.size >= LEFTOVER_MIN:
-                    yield Leftover(region.place.name, run.extent)
+        if region.place.kind not in (RegionKind.UNUSED_AREA, RegionKind.GAP, RegionKind.UNKNOWN):
+            continue
+        for run in region.runs:
+            if run.state is StepState.RANDOM and run.extent.size >= LEFTOVER_MIN:
+                yield Leftover(region.place.name, run.extent)
 
 
 def _within(region: Region, material: Extent) -> Iterator[Run]:

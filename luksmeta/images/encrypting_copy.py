@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Unpack
 
@@ -76,12 +76,7 @@ def encrypt_image(
     options["sector_size"] = _sector_size(
         total - data_offset(volume_key, **options), source, FormatOptions(**options)
     )
-    place = (
-        nullcontext(MemoryStorage(name=os.fspath(target)))
-        if dry_run
-        else replaced_file(target, guard)
-    )
-    with place as storage:
+    with _new_image(target, guard, dry_run=dry_run) as storage:
         volume = format_volume(
             storage, passphrase, size=total, volume_key=volume_key, dry_run=dry_run, **options
         )
@@ -101,6 +96,15 @@ def encrypt_image(
         verified=verify and not dry_run,
         written=tuple(volume.written),
     )
+
+
+def _new_image(
+    target: str | os.PathLike[str], guard: Guard, *, dry_run: bool
+) -> AbstractContextManager[FileStorage | MemoryStorage]:
+    """Where the image is written: a file that has its name in the end, or memory."""
+    if dry_run:
+        return nullcontext(MemoryStorage(name=os.fspath(target)))
+    return replaced_file(target, guard)
 
 
 def image_size(

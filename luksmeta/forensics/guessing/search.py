@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -62,21 +62,14 @@ class Search:
         """
         self.tried = self.position
         numbered = enumerate(islice(self.guesses, self.position, None), start=self.position)
+        done: set[int] = set()
         with _crew(self.target, self.processes) as crew:
-            waiting: dict[Connection, deque[tuple[int, Guess]]] = {each: deque() for each in crew}
-            for connection in [*waiting] * _AHEAD:
-                _hand_out(numbered, connection, waiting[connection])
-            done: set[int] = set()
-            while any(waiting.values()):
-                for connection in _ready([each for each, mine in waiting.items() if mine]):
-                    number, guess = waiting[connection].popleft()
-                    keyslot = _answer(connection)
-                    self.tried += 1
-                    if keyslot is not None:
-                        return FoundPassphrase(keyslot, guess)
-                    self._advance(done, number)
-                    progress(self.position, self.tried)
-                    _hand_out(numbered, connection, waiting[connection])
+            for number, guess, keyslot in _answers(crew, numbered):
+                self.tried += 1
+                if keyslot is not None:
+                    return FoundPassphrase(keyslot, guess)
+                self._advance(done, number)
+                progress(self.position, self.tried)
         return None
 
     def _advance(self, done: set[int], number: int) -> None:
@@ -105,6 +98,20 @@ def find_passphrase(
     target = Target.of(volume, keyslots, limits)
     count = target.processes(processes, None if limits is None else limits.memory)
     return Search(target, guesses, count).run(progress)
+
+
+def _answers(
+    crew: Iterable[Connection], numbered: Iterator[tuple[int, Guess]]
+) -> Iterator[tuple[int, Guess, int | None]]:
+    """Each guess with its number and the keyslot that it opens, in the order of the answers."""
+    waiting: dict[Connection, deque[tuple[int, Guess]]] = {each: deque() for each in crew}
+    for connection in [*waiting] * _AHEAD:
+        _hand_out(numbered, connection, waiting[connection])
+    while any(waiting.values()):
+        for connection in _ready([each for each, mine in waiting.items() if mine]):
+            number, guess = waiting[connection].popleft()
+            yield number, guess, _answer(connection)
+            _hand_out(numbered, connection, waiting[connection])
 
 
 def _hand_out(
