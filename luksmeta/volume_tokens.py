@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from luksmeta.errors import MetadataError, TokenError
 from luksmeta.header import Header
 from luksmeta.header_change import HeaderChange, reword
 from luksmeta.luks2.json_text import compact_text, parse_json
 from luksmeta.model import JsonObject, Metadata, Token
+from luksmeta.stored_header import StoredHeader
 from luksmeta.tokens import assignment, kinds
-
-if TYPE_CHECKING:
-    from luksmeta.volume import Volume
 
 
 class VolumeTokens(Mapping[int, Token]):
@@ -24,21 +22,21 @@ class VolumeTokens(Mapping[int, Token]):
     KeyslotNotFoundError for a token or a keyslot that is not there.
     """
 
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
+    def __init__(self, header: StoredHeader) -> None:
+        self._stored = header
 
     def __getitem__(self, token_id: int) -> Token:
-        return self._volume.metadata.tokens[token_id]
+        return self._stored.metadata.tokens[token_id]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(sorted(self._volume.metadata.tokens))
+        return iter(sorted(self._stored.metadata.tokens))
 
     def __len__(self) -> int:
-        return len(self._volume.metadata.tokens)
+        return len(self._stored.metadata.tokens)
 
     def keyslots_of(self, token_type: str) -> frozenset[int]:
         """The keyslots that tokens of this type are assigned to."""
-        return assignment.keyslots_of(self._volume.metadata, token_type)
+        return assignment.keyslots_of(self._stored.metadata, token_type)
 
     def add(
         self,
@@ -92,7 +90,7 @@ class VolumeTokens(Mapping[int, Token]):
 
     def members(self, token_id: int) -> JsonObject:
         """A token's JSON object; TokenError when it is not in use."""
-        return assignment.token_of(self._volume.metadata, token_id).as_read
+        return assignment.token_of(self._stored.metadata, token_id).as_read
 
     def remove(self, token_id: int) -> None:
         """Remove a token of whatever type; its keyslots stay."""
@@ -140,8 +138,8 @@ class VolumeTokens(Mapping[int, Token]):
             stored[:] = [stored_id]
             return [reword(header, metadata, f"store token {stored_id}")]
 
-        self._volume.change(with_token)
+        self._stored.change(with_token)
         return stored[0]
 
     def _change(self, what: str, edit: Callable[[Metadata], Metadata]) -> None:
-        self._volume.change(lambda header: [reword(header, edit(header.metadata), what)])
+        self._stored.change(lambda header: [reword(header, edit(header.metadata), what)])

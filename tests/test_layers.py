@@ -60,6 +60,7 @@ ROWS = (
     ),
     (
         "header",
+        "stored_header",
         "volume",
         "opening",
         "unlocked_volume",
