@@ -72,7 +72,8 @@ if TYPE_CHECKING:
     from luksmeta.trust.opening import open  # luksmeta.open, as gzip.open
     from luksmeta.trust.policy import Policy
     from luksmeta.trust.rule import PolicyFinding
-    from luksmeta.trust.verification import SealTerms, SealVerification
+    from luksmeta.trust.terms import SealTerms
+    from luksmeta.trust.verification import SealVerification
     from luksmeta.unlocked_volume import UnlockedVolume
     from luksmeta.volume import Volume
 
@@ -249,10 +250,8 @@ _HOMES = {
         "SealFinding",
     ),
     "luksmeta.trust.measure": ("measure",),
-    "luksmeta.trust.verification": (
-        "SealTerms",
-        "SealVerification",
-    ),
+    "luksmeta.trust.terms": ("SealTerms",),
+    "luksmeta.trust.verification": ("SealVerification",),
     "luksmeta.unlocked_volume": ("UnlockedVolume",),
     "luksmeta.trust.check": (
         "Report",

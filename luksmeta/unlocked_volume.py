@@ -22,12 +22,11 @@ from luksmeta.segment_stream import SegmentStream
 from luksmeta.storage import Storage
 from luksmeta.tokens import recovery
 from luksmeta.tokens.notes import Note, new_tokens
-from luksmeta.trust import sealing
-from luksmeta.trust.sealing import Sealer
-from luksmeta.trust.verification import SealTerms, SealVerification, verify
+from luksmeta.trust.terms import Sealer, SealTerms
 from luksmeta.unlocking import OpenedKeys
 
 if TYPE_CHECKING:
+    from luksmeta.trust.verification import SealVerification
     from luksmeta.volume import Volume
 
 
@@ -236,6 +235,8 @@ class UnlockedVolume(Closing):
         Raises SealError otherwise, UnsupportedError in LUKS1, TokenError without room, KeyslotError
         when an unbound keyslot was opened.
         """
+        from luksmeta.trust import sealing
+
         sealer, storage = self._required_sealer(), self._volume.header_storage
         self._volume.change(
             lambda header: [
@@ -255,6 +256,8 @@ class UnlockedVolume(Closing):
         ``storage`` stands in for the header's own. Raises KeyslotError when an unbound keyslot was
         opened, StorageError.
         """
+        from luksmeta.trust.verification import verify
+
         sealer, header = self._required_sealer(), self._volume.header
         storage = storage or self._volume.header_storage
         with locked(storage, exclusive=False):

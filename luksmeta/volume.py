@@ -2,14 +2,15 @@
 
 A :class:`Volume` is locked and cannot give plaintext; :meth:`Volume.unlock` makes an
 :class:`~luksmeta.unlocked_volume.UnlockedVolume`, which can, and which owns the volume key.
+What only some methods need is imported there: imports are most of a short command's time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
-from luksmeta import digests, erasure, key_management, requirements, unlocking
-from luksmeta.configuration import Settings
+from luksmeta import digests, key_management, requirements, unlocking
 from luksmeta.errors import KeyslotError, LuksError, StorageBusyError, errors_about
 from luksmeta.header import Header
 from luksmeta.header_change import HeaderChange
@@ -22,11 +23,12 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.stored_header import StoredHeader
 from luksmeta.tokens.notes import Note, new_tokens, note_of
-from luksmeta.trust import canonical
-from luksmeta.trust.verification import SealTerms, measure
+from luksmeta.trust.terms import SealTerms
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.unlocking import open_with_passphrase, open_with_volume_key
-from luksmeta.volume_tokens import VolumeTokens
+
+if TYPE_CHECKING:
+    from luksmeta.volume_tokens import VolumeTokens
 
 
 class Volume(StoredHeader):
@@ -64,6 +66,8 @@ class Volume(StoredHeader):
     @property
     def tokens(self) -> VolumeTokens:
         """The LUKS2 tokens by id, and what can be done with them."""
+        from luksmeta.volume_tokens import VolumeTokens
+
         return VolumeTokens(self)
 
     def note(self, keyslot: int) -> Note | None:
@@ -116,6 +120,8 @@ class Volume(StoredHeader):
 
     def _held(self) -> Storage:
         """What lies before the data, read once: nothing can change between check and use."""
+        from luksmeta.trust import canonical
+
         storage = self.header_storage
         with locked(storage, exclusive=False):
             if not self.header.is_current(storage):
@@ -130,6 +136,9 @@ class Volume(StoredHeader):
         needed, and a seal changes nothing. Raises StorageBusyError when another process has changed
         the header, StorageError, ValueError.
         """
+        from luksmeta.trust import canonical
+        from luksmeta.trust.verification import measure
+
         storage = self.header_storage
         with locked(storage, exclusive=False):
             if not self.header.is_current(storage):
@@ -235,6 +244,8 @@ class Volume(StoredHeader):
         With ``everything`` also the others, the whole keyslots area, and the header: afterwards
         there is no volume, and this object is good for nothing but to be closed.
         """
+        from luksmeta import erasure
+
         if everything:
             self.change(erasure.erase_everything, requirements.allow_anything)
         else:
@@ -263,6 +274,8 @@ class Volume(StoredHeader):
         ValueError for a label too long or with control characters, a malformed UUID, an unknown
         flag or priority, an illegal size.
         """
+        from luksmeta.configuration import Settings
+
         settings = Settings(
             uuid=uuid,
             label=label,

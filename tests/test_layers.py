@@ -85,6 +85,7 @@ ROWS = (
         "trust.changes",
         "trust.seal",
         "trust.sealing",
+        "trust.terms",
         "trust.verification",
     ),
     (

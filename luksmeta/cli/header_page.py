@@ -31,7 +31,7 @@ from luksmeta.model import (
 )
 from luksmeta.sizes import format_size
 from luksmeta.tokens.notes import Note, note_of
-from luksmeta.trust.canonical import SEAL_TYPE
+from luksmeta.trust.terms import SEAL_TYPE
 
 _WARNINGS_MAX: Final = 20
 _PRIORITIES: Final = {

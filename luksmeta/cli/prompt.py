@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,8 @@ PASSPHRASE_MAX: Final = 512  # bytes typed or piped, configure.ac
 KEY_FILE_MAX: Final = 8 << 20  # bytes, configure.ac
 STDIN: Final = 0
 _CHUNK: Final = 1 << 16
+_FIRST_READ: Final = 1 << 12  # bytes
+_GROWTH: Final = 8
 _NEWLINE: Final = ord("\n")
 
 
@@ -107,13 +110,15 @@ class KeySource:
 
     def _read_from(self, descriptor: int) -> SecretBytes:
         limit = self._limit()
-        with SecretBytes(limit + 1) as buffer:
-            view = buffer.view()[: limit + (not self.size)]
+        with ExitStack() as buffers:
+            size = limit + (not self.size)
             if self.path is None:
-                length, is_something = _fill_with_line(descriptor, view)
+                buffer = buffers.enter_context(SecretBytes(size))
+                length, is_something = _fill_with_line(descriptor, buffer.view())
             else:
-                length = _fill(descriptor, view)
+                buffer, length = _read_up_to(descriptor, size, buffers)
                 is_something = length > 0 or _may_be_empty(descriptor)
+            view = buffer.view()
             if not is_something:
                 raise EndOfInputError(f"passphrase: nothing to read on {self.name}")
             if length > limit:
@@ -203,15 +208,23 @@ def _may_be_empty(descriptor: int) -> bool:
     return descriptor != STDIN and stat.S_ISREG(os.fstat(descriptor).st_mode)
 
 
-def _fill(descriptor: int, buffer: memoryview) -> int:
-    """Read until the buffer is full or the input ends; how many bytes there were."""
-    length = 0
-    while length < len(buffer):
-        count = _read_into(descriptor, buffer[length:])
+def _read_up_to(descriptor: int, size: int, buffers: ExitStack) -> tuple[SecretBytes, int]:
+    """Read ``size`` bytes, fewer where the input ends: a buffer, and how many are in it.
+
+    It grows with what there is: to lock and wipe 8 MiB takes 8 ms, and most key files are small.
+    """
+    buffer, length = buffers.enter_context(SecretBytes(min(size, _FIRST_READ))), 0
+    while length < size:
+        if length == len(buffer):
+            larger = buffers.enter_context(SecretBytes(min(size, _GROWTH * length)))
+            larger.view()[:length] = buffer.view()
+            buffer.wipe()
+            buffer = larger
+        count = _read_into(descriptor, buffer.view()[length:])
         if not count:
             break
         length += count
-    return length
+    return buffer, length
 
 
 def _fill_with_line(descriptor: int, buffer: memoryview) -> tuple[int, bool]:

@@ -9,8 +9,7 @@ from typing import Final
 import click
 
 from luksmeta.cli.options import Command, TextType, grouped
-from luksmeta.trust.canonical import COUNTER_MAX
-from luksmeta.trust.verification import SealTerms
+from luksmeta.trust.terms import COUNTER_MAX, SealTerms
 
 
 class Measurement(TextType):

@@ -15,7 +15,8 @@ from luksmeta.cli.seal_options import COUNTER, Measurement, terms
 from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
 from luksmeta.trust.canonical import FORMAT
 from luksmeta.trust.changes import SealFault, SealFinding
-from luksmeta.trust.verification import HASHES, SealVerification, require_sealable
+from luksmeta.trust.terms import HASHES
+from luksmeta.trust.verification import SealVerification, require_sealable
 
 _SHOWN: Final = 70  # characters of a value
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -19,13 +19,13 @@ from luksmeta.cli.options import Command, FileName, TextType, VolumeOptions, gro
 from luksmeta.cli.seal_options import SealOptions
 from luksmeta.data_lock import data_in_use
 from luksmeta.disks.parts import open_part, split_name
-from luksmeta.dm.devices import Devices, Opener
-from luksmeta.dm.mapped_device import MappedDevice, TableVolume
-from luksmeta.dm.table import TEXT_MAX
 from luksmeta.errors import errors_about
 from luksmeta.file_storage import FileStorage
 from luksmeta.overlay import OverlayStorage
 from luksmeta.storage import Storage
+
+if TYPE_CHECKING:
+    from luksmeta.dm.devices import Devices, Opener
 
 _MARK: Final = "@"  # before the name of a table
 
@@ -130,6 +130,8 @@ def open_any(
         ) as data:
             yield data
         return
+    from luksmeta.dm.mapped_device import TableVolume  # only here: most commands have no table
+
     refuse_meaningless("table")
     with ExitStack() as in_use:
         devices = _devices(table.files, in_use, writable=writable, dry_run=dry_run)
@@ -141,6 +143,8 @@ def open_any(
 
 def _devices(files: dict[str, str], in_use: ExitStack, *, writable: bool, dry_run: bool) -> Devices:
     """Each name with its file; names of one file or part share it: snapshots find their origin."""
+    from luksmeta.dm.devices import Devices
+
     opened: dict[str, Storage] = {}
     writes = writable and not dry_run
 
@@ -170,12 +174,16 @@ def _opener(file: str, open_file: Callable[[str], Storage]) -> Opener:
 
 
 def _open_table(path: str, devices: Devices) -> Storage:
+    from luksmeta.dm.mapped_device import MappedDevice
+
     with errors_about(path):
         return MappedDevice(_read_table(path), devices, name=path)
 
 
 def _read_table(path: str) -> str:
     """The text of a table; InputError for a file that cannot be read, or is no text."""
+    from luksmeta.dm.table import TEXT_MAX
+
     try:
         with Path(path).open(encoding="utf-8") as file:
             return file.read(TEXT_MAX + 1)

@@ -61,6 +61,8 @@ class Pbkdf2:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Argon2:
+    """What both kinds of Argon2 take."""
+
     name: ClassVar[str]
     time: int  # passes over the memory
     memory: int  # KiB

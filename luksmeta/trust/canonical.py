@@ -22,14 +22,9 @@ from luksmeta.luks2.header_copy import LoadedCopy
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
 from luksmeta.model import JsonObject, JsonValue, Metadata
 from luksmeta.storage import Storage
+from luksmeta.trust.terms import SEAL_TYPE
 
 FORMAT: Final = "luksmeta-header-v1"
-SEAL_TYPE: Final = "luksmeta-seal"
-"""The type of the token that holds the seal, which is no part of what it seals."""
-
-COUNTER_MAX: Final = (1 << 53) - 1
-"""The largest integer that every JSON parser keeps."""
-
 HEADER_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX
 """No header reaches further, in bytes; cryptsetup wipes as much when it formats."""
 

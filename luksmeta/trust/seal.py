@@ -20,7 +20,8 @@ from luksmeta.luks2.json_text import compact_text, parse_json
 from luksmeta.model import JsonObject, JsonValue, Token
 from luksmeta.secret import SecretBytes
 from luksmeta.trust import canonical
-from luksmeta.trust.canonical import COUNTER_MAX, SEAL_TYPE, Path
+from luksmeta.trust.canonical import Path
+from luksmeta.trust.terms import COUNTER_MAX, SEAL_TYPE
 
 VERSION: Final = 1
 _INFO: Final = b"luksmeta-seal-v1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from luksmeta.errors import JsonAreaFullError, MetadataError, SealError, TokenError
@@ -23,8 +23,8 @@ from luksmeta.secret import SecretBytes
 from luksmeta.storage import Storage
 from luksmeta.tokens import assignment
 from luksmeta.trust import canonical
-from luksmeta.trust.canonical import COUNTER_MAX
 from luksmeta.trust.seal import Record, Seal
+from luksmeta.trust.terms import COUNTER_MAX, Sealer
 from luksmeta.trust.verification import measure, require_sealable, verify
 from luksmeta.write_plan import Fill, Step, Write, WritePlan
 
@@ -103,13 +103,13 @@ def kept(
     """
     for sealer in sealers:
         if sealer.is_required:
-            return sealer.renewed(header, storage, changes)
+            return renewed(sealer, header, storage, changes)
     if not any(is_broken_by(header, change) for change in changes):
         return changes
     reason = "the header is changed without the volume key"
     if sealers:
         try:
-            return sealers[-1].renewed(header, storage, changes)
+            return renewed(sealers[-1], header, storage, changes)
         except SealError as error:
             reason = error.text
     if warn is not None:
@@ -126,50 +126,38 @@ def is_broken_by(header: Header, change: HeaderChange) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sealer:
-    """Renews the seal of a volume whose key is open.
+def renewed(
+    sealer: Sealer, header: Header, storage: Storage, changes: Sequence[HeaderChange]
+) -> list[HeaderChange]:
+    """The changes with the seal renewed in each header that they write.
 
-    With ``is_required`` nothing is written where it cannot be renewed.
+    ``storage`` is that of the present ``header``. Raises SealError where this is not what was
+    sealed, TokenError when the JSON area has no room.
     """
+    found = verify(header, storage, sealer.volume_key, opened_by=sealer.opened_by)
+    if found.counter is None or not found.can_be_renewed:
+        found.require()
+    with _overlaid(storage) as view:
+        return [
+            _renewed(header, change, view, sealer.volume_key, counter)
+            for counter, change in enumerate(changes, start=(found.counter or 0) + 1)
+        ]
 
-    volume_key: SecretBytes
-    opened_by: int | None
-    is_required: bool = False
 
-    def renewed(
-        self, header: Header, storage: Storage, changes: Sequence[HeaderChange]
-    ) -> list[HeaderChange]:
-        """The changes with the seal renewed in each header that they write.
-
-        ``storage`` is that of the present ``header``. Raises SealError where this is not what was
-        sealed, TokenError when the JSON area has no room.
-        """
-        found = verify(header, storage, self.volume_key, opened_by=self.opened_by)
-        if found.counter is None or not found.can_be_renewed:
-            found.require()
-        counter = found.counter or 0
-        renewed = []
-        with _overlaid(storage) as view:
-            for change in changes:
-                counter += 1
-                renewed.append(self._renewed(header, change, view, counter))
-        return renewed
-
-    def _renewed(
-        self, before: Header, change: HeaderChange, view: Storage, counter: int
-    ) -> HeaderChange:
-        """One change; ``view`` is the device as it will be, with what the plan wipes drawn now."""
-        steps = list(map(_drawn, change.plan.steps))
-        WritePlan.of(change.plan.what, steps).apply(view)
-        place = _place_of_header(change)
-        if place is None or not is_broken_by(before, change):
-            return replace(change, plan=WritePlan.of(change.plan.what, steps))
-        after = with_seal(require_sealable(change.header), view, self.volume_key, counter)
-        for index, step in enumerate(after.steps(), start=place):
-            if isinstance(step, Write):
-                steps[index] = step
-        return HeaderChange(WritePlan.of(change.plan.what, steps), after)
+def _renewed(
+    before: Header, change: HeaderChange, view: Storage, volume_key: SecretBytes, counter: int
+) -> HeaderChange:
+    """One change; ``view`` is the device as it will be, with what the plan wipes drawn now."""
+    steps = list(map(_drawn, change.plan.steps))
+    WritePlan.of(change.plan.what, steps).apply(view)
+    place = _place_of_header(change)
+    if place is None or not is_broken_by(before, change):
+        return replace(change, plan=WritePlan.of(change.plan.what, steps))
+    after = with_seal(require_sealable(change.header), view, volume_key, counter)
+    for index, step in enumerate(after.steps(), start=place):
+        if isinstance(step, Write):
+            steps[index] = step
+    return HeaderChange(WritePlan.of(change.plan.what, steps), after)
 
 
 def _place_of_header(change: HeaderChange) -> int | None:

@@ -22,25 +22,9 @@ from luksmeta.storage import Storage
 from luksmeta.trust import canonical
 from luksmeta.trust.changes import SealFault, SealFinding, changes
 from luksmeta.trust.seal import Seal
+from luksmeta.trust.terms import HASHES, SealTerms, hash_of_size
 
-HASHES: Final = ("sha256", "sha384", "sha512")
 _MISSING_HINT: Final = "seal makes one, of the header as it is now"
-
-
-@dataclass(frozen=True, slots=True)
-class SealTerms:
-    """What a caller knows of the last state: the least ``counter``, the very ``measurement``.
-
-    A measurement is that of :func:`measure` by the hash that has its size. Older headers with a
-    seal of their own are told by these alone.
-    """
-
-    counter: int | None = None
-    measurement: bytes | None = None
-
-    def __post_init__(self) -> None:
-        if self.measurement is not None:
-            hash_of_size(len(self.measurement))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +122,6 @@ def measure(tree: JsonObject, hash: str = "sha256") -> bytes:
     if hash not in HASHES:
         raise ValueError(f"hash {hash!r} is none of {', '.join(HASHES)}")
     return hashlib.new(hash, canonical.encode(tree)).digest()
-
-
-def hash_of_size(size: int) -> str:
-    """The hash whose measurements have ``size`` bytes; ValueError."""
-    for name in HASHES:
-        if hashlib.new(name).digest_size == size:
-            return name
-    raise ValueError(f"measurement of {size} bytes, {', '.join(HASHES)} have 32, 48, 64")
 
 
 def _against_seal(

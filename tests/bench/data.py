@@ -32,13 +32,13 @@ MEMORY = Path("/dev/shm")
 Work = Callable[[], object]
 
 
-def make(path: Path, version: Version, content: bytes) -> None:
+def make(path: Path, version: Version, content: bytes, *, size: int = SIZE) -> None:
     header = (16 << 20) if version == "luks2" else (2 << 20)
     with (
         luksmeta.format(
             path,
             PASSPHRASE,
-            size=header + SIZE,
+            size=header + size,
             type=version,
             sector_size=512,
             pbkdf=KDF,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from luksmeta.cli.prompt import KEY_FILE_MAX
+from luksmeta.cli import prompt
+from luksmeta.cli.prompt import KEY_FILE_MAX, KeySource
+from luksmeta.secret import BytesLike, SecretBytes
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD
 from tests.cli.runner import (
@@ -53,6 +56,38 @@ def test_offset_and_size_cut_a_key_file(image: Path, tmp_path: Path) -> None:
     assert "offset 2048" in text
     text = refused(luksmeta("unlock", image, "-d", file, "-l", "2k"), 1, str(file))
     assert "2048 asked for" in text
+
+
+@pytest.mark.parametrize("size", [4095, 4096, 4097, 32768, 32769, KEY_FILE_MAX])
+@pytest.mark.parametrize("asked", [None, "all", "less"])
+def test_a_key_file_is_read_whole_however_large(
+    size: int, asked: str | None, tmp_path: Path
+) -> None:
+    content = random.Random(size).randbytes(size)
+    file = key_file(tmp_path, content)
+    length = {None: None, "all": size, "less": size - 1}[asked]
+    with KeySource(str(file), 0, length).read() as passphrase:
+        assert len(passphrase) == (length or size)
+        assert bytes(passphrase.view()) == content[:length]
+
+
+def test_a_small_key_file_takes_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(prompt, "SecretBytes", _counting(sizes))
+    KeySource(str(key_file(tmp_path)), 0, None).read().wipe()
+    assert sizes
+    assert sum(sizes) < 2 * 4096
+
+
+def _counting(sizes: list[int]) -> type[SecretBytes]:
+    class Counted(SecretBytes):
+        def __init__(self, source: BytesLike | SecretBytes | int) -> None:
+            super().__init__(source)
+            sizes.append(len(self))
+
+    return Counted
 
 
 def test_a_size_of_0_means_the_whole_key_file(image: Path, tmp_path: Path) -> None:

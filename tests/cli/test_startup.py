@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,13 @@ from tests.source import modules
 
 HEAVY = ("argon2", "_argon2_cffi_bindings", "cryptography", "rich", "ctypes.util", "hypothesis")
 NOT_FOR_DUMP = ("luksmeta.volume", "luksmeta.sector", "luksmeta.cli.prompt", "tempfile")
+NOT_FOR_UNLOCKING = (
+    *("rich", "hypothesis", "tempfile", "luksmeta.diagnosis", "luksmeta.dm", "luksmeta.forensics"),
+    *("luksmeta.configuration", "luksmeta.erasure", "luksmeta.moving", "luksmeta.resizing"),
+    *("luksmeta.trust.canonical", "luksmeta.trust.seal", "luksmeta.trust.verification"),
+    "luksmeta.volume_tokens",
+)
+OTHER_VERSION = {"luks1": "luksmeta.luks2.header", "luks2": "luksmeta.luks1.header"}
 ONLY_UNIX = ("fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "syslog")
 
 
@@ -25,31 +33,43 @@ def python(script: str) -> str:
     return answer.stdout
 
 
+def loaded_by(*arguments: str) -> list[str]:
+    """The modules in memory after this command line, which must succeed."""
+    script = f"""
+import sys
+from luksmeta.cli.root import run
+status = run({list(arguments)!r})
+print("MODULES", *sys.modules)
+sys.exit(status)
+"""
+    return python(script).rpartition("MODULES")[2].split()
+
+
 @pytest.mark.parametrize("version", builders.VERSIONS)
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_dump_imports_nothing_heavy(version: Version, options: list[str], tmp_path: Path) -> None:
     image = builders.file(tmp_path / "volume.img", version)
-    script = f"""
-import sys
-from luksmeta.cli.root import run
-status = run(["dump", {str(image)!r}, *{options!r}])
-print("MODULES", *sys.modules)
-sys.exit(status)
-"""
-    loaded = python(script).rpartition("MODULES")[2].split()
+    loaded = loaded_by("dump", str(image), *options)
     assert "luksmeta.header" in loaded
     assert not [name for name in loaded if name.startswith((*HEAVY, *NOT_FOR_DUMP))]
 
 
+@pytest.mark.parametrize("version", builders.VERSIONS)
+@pytest.mark.parametrize("command", [["unlock"], ["read", "-o", os.devnull]])
+def test_unlocking_imports_nothing_that_only_changes_need(
+    version: Version, command: list[str], tmp_path: Path
+) -> None:
+    image = builders.file(tmp_path / "volume.img", version)
+    key = tmp_path / "key"
+    key.write_bytes(builders.FIRST)
+    loaded = loaded_by(*command, str(image), "--key-file", str(key))
+    assert "luksmeta.unlocked_volume" in loaded
+    strangers = (*NOT_FOR_UNLOCKING, OTHER_VERSION[version])
+    assert not [name for name in loaded if name.startswith(strangers)]
+
+
 def test_help_imports_nothing_heavy() -> None:
-    script = """
-import sys
-from luksmeta.cli.root import run
-run(["--help"])
-print("MODULES", *sys.modules)
-"""
-    loaded = python(script).rpartition("MODULES")[2].split()
-    assert not [name for name in loaded if name.startswith(HEAVY)]
+    assert not [name for name in loaded_by("--help") if name.startswith(HEAVY)]
 
 
 def test_every_module_imports_where_there_is_no_unix() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import luksmeta
-from luksmeta.trust.canonical import SEAL_TYPE
+from luksmeta.trust.terms import SEAL_TYPE
 from tests import builders
 from tests.builders import FIRST, SECOND, THIRD, VOLUME_KEY
 from tests.interop.peers import cryptsetup, systemd

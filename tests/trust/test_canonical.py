@@ -19,6 +19,7 @@ from luksmeta.luks2.json_text import parse_json
 from luksmeta.model import JsonValue
 from luksmeta.trust import canonical
 from luksmeta.trust.canonical import encode
+from luksmeta.trust.terms import SEAL_TYPE
 from tests import builders
 from tests.builders import FIRST, SECOND, VERSIONS
 from tests.trust import plain
@@ -195,7 +196,7 @@ def test_a_seal_changes_no_measurement(version: Version) -> None:
 
 
 def test_of_two_seals_none_is_left_out(image: bytes) -> None:
-    token = {"type": canonical.SEAL_TYPE, "keyslots": []}
+    token = {"type": SEAL_TYPE, "keyslots": []}
     document = builders.document_of(image)
     seen = set()
     for tokens in ({}, {"0": token}, {"0": token, "1": token}):

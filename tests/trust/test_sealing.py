@@ -28,8 +28,8 @@ from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import compact_text
 from luksmeta.model import JsonValue
 from luksmeta.secret import BytesLike
-from luksmeta.trust.canonical import COUNTER_MAX, SEAL_TYPE
 from luksmeta.trust.seal import Record
+from luksmeta.trust.terms import COUNTER_MAX, SEAL_TYPE
 from tests import builders
 from tests.builders import FIRST, KDF, SECOND, THIRD, VOLUME_KEY
 from tests.corpus import stream
