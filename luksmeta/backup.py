@@ -28,6 +28,7 @@ from luksmeta.locking import locked
 from luksmeta.moving import make_room
 from luksmeta.prepared_change import PreparedChange, copy_plan, write_copy
 from luksmeta.restoring import restoring_steps
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage
 from luksmeta.volume import Volume
@@ -103,9 +104,9 @@ def prepare(storage: Storage, backup: Storage) -> Restoration:
         requirements.allow_restoring(header.metadata)
     size = header.backup_size
     if size > storage.size:
-        raise StorageError(f"has {storage.size} bytes, the backup's header needs {size}").about(
-            storage.name
-        )
+        raise StorageError(
+            f"has {counted(storage.size, 'byte')}, the backup's header needs {size}"
+        ).about(storage.name)
     comparison = None
     with locked(storage, exclusive=False):
         present, note = _present(storage)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from construct import Bytes, ConstructError, FormatField
 
 from luksmeta.errors import HeaderError
+from luksmeta.sizes import counted
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,7 +21,7 @@ def parse_fields(layout: Struct, data: bytes, what: str) -> dict[str, Any]:
     """The named fields of a fixed-size ``layout``; HeaderError when ``data`` does not fit it."""
     names, form = _compiled(layout)
     if len(data) != form.size:
-        raise HeaderError(f"{what}: {len(data)} bytes, its layout has {form.size}")
+        raise HeaderError(f"{what}: {counted(len(data), 'byte')}, its layout has {form.size}")
     return dict(zip(names, form.unpack(data), strict=True))
 
 
@@ -88,5 +89,7 @@ def c_bytes(text: str, size: int, what: str) -> bytes:
     """``text`` as a field of ``size`` bytes with at least one NUL; ValueError when too long."""
     data = text.encode("utf-8", "surrogateescape")
     if len(data) >= size or b"\0" in data:
-        raise ValueError(f"{what}: {len(data)} bytes, at most {size - 1} fit, none of them NUL")
+        raise ValueError(
+            f"{what}: {counted(len(data), 'byte')}, at most {size - 1} fit, none of them NUL"
+        )
     return data.ljust(size, b"\0")

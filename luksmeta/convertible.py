@@ -28,6 +28,7 @@ from luksmeta.model import (
 )
 from luksmeta.new_keyslot import keyslot_encryption
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 _LUKSMETA: Final = b"LUKSMETA"  # the magic of the tool of that name, which keeps data in the gap
@@ -60,7 +61,8 @@ def to_luks2(header: Luks1Header, storage: Storage) -> Metadata:
     usable = (segment.encryption, key_size)
     if cipher.is_null or keyslot_encryption(after, key_size) != usable:
         raise UnsupportedError(
-            f"header: cipher {segment.encryption} with {key_size} bytes of key is none for LUKS2 "
+            f"header: cipher {segment.encryption} with {counted(key_size, 'byte')} of "
+            "key is none for LUKS2 "
             "keyslots"
         )
     return after
@@ -144,7 +146,7 @@ def _checked_luks2(metadata: Metadata) -> tuple[CryptSegment, Pbkdf2Digest, int]
     segment = metadata.segments.get(0)
     if len(metadata.segments) != 1 or not isinstance(segment, CryptSegment):
         raise UnsupportedError(
-            f"header: {len(metadata.segments)} segments, LUKS1 has one, of type crypt"
+            f"header: {counted(len(metadata.segments), 'segment')}, LUKS1 has one, of type crypt"
         )
     _check_segment(segment)
     digest = metadata.digests.get(0)
@@ -211,7 +213,7 @@ def _luks1_keyslot(
         )
     if keyslot.key_size != key_size or keyslot.area.size != place.size:
         raise UnsupportedError(
-            f"keyslot {keyslot_id}: key of {keyslot.key_size} bytes in an area of "
+            f"keyslot {keyslot_id}: key of {counted(keyslot.key_size, 'byte')} in an area of "
             f"{keyslot.area.size}, in LUKS1 it is {key_size} in {place.size}"
         )
     area = replace(

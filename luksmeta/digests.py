@@ -20,6 +20,7 @@ from luksmeta.luks2.limits import DIGEST_SIZE_MIN, DIGESTS_MAX
 from luksmeta.model import Digest, Keyslot, Metadata, Pbkdf2Digest
 from luksmeta.new_keyslot import KeyslotOptions
 from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sizes import counted
 from luksmeta.volume_key import make_digest, matches
 
 KEY_SIZE_MAX: Final = 512  # bytes of an unbound key; a bound of ours, that of area keys
@@ -81,10 +82,12 @@ def add_unbound(
 def unbound_key(key: BytesLike | SecretBytes | None, size: int | None) -> SecretBytes:
     """A key for an unbound keyslot: the given one, or ``size`` random bytes; ValueError."""
     if key is not None and size not in (None, len(key)):
-        raise ValueError(f"key of {len(key)} bytes, key size {size} is asked for")
+        raise ValueError(f"key of {counted(len(key), 'byte')}, key size {size} is asked for")
     size = size if key is None else len(key)
     if size is None or not 1 <= size <= KEY_SIZE_MAX:
-        raise ValueError(f"key of {size or 0} bytes, from 1 to {KEY_SIZE_MAX} are possible")
+        raise ValueError(
+            f"key of {counted(size or 0, 'byte')}, from 1 to {KEY_SIZE_MAX} are possible"
+        )
     return SecretBytes.random(size) if key is None else SecretBytes(key)
 
 

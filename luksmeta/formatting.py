@@ -28,6 +28,7 @@ from luksmeta.resizing import check_keyslots_size, check_metadata_size
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sizes import counted
 from luksmeta.volume_key import make_digest
 from luksmeta.write_plan import Barrier, Fill, WritePlan
 
@@ -102,7 +103,7 @@ def _key_size(spec: CipherSpec, options: FormatOptions, given: int | None) -> in
     if given is not None:
         if options.key_size not in (None, given):
             raise ValueError(
-                f"volume key of {given} bytes, key size {options.key_size} is asked for"
+                f"volume key of {counted(given, 'byte')}, key size {options.key_size} is asked for"
             )
         return given
     if options.key_size is not None:
@@ -230,7 +231,8 @@ def _sector_size(options: FormatOptions, place: Place, data_offset: int) -> int:
         )
     if data_size % options.sector_size:
         raise ValueError(
-            f"sector size {options.sector_size} does not divide the data, {data_size} bytes"
+            f"sector size {options.sector_size} does not divide the data, "
+            f"{counted(data_size, 'byte')}"
         )
     return options.sector_size
 

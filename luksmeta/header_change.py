@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from luksmeta.errors import KeyslotError
 from luksmeta.header import Header
 from luksmeta.model import Metadata
+from luksmeta.sizes import counted
 from luksmeta.write_plan import Barrier, Write, WritePlan
 
 
@@ -34,7 +35,8 @@ def stored(
     area = after.metadata.keyslots[keyslot_id].area.extent
     if len(material) > area.size:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: area of {area.size} bytes, its key needs {len(material)}"
+            f"keyslot {keyslot_id}: area of {counted(area.size, 'byte')}, its key needs "
+            f"{len(material)}"
         )
     write = Write(area.offset, material, f"keyslot {keyslot_id} area")
     steps = (write, Barrier(), *after.steps())

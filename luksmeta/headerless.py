@@ -17,6 +17,7 @@ from luksmeta.secret import SecretBytes
 from luksmeta.sector import engine
 from luksmeta.segment import SegmentRun
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.target import Target, open_storage
 
@@ -42,7 +43,7 @@ class Placement:
         for name, least in (("offset", 0), ("skip", 0), ("size", 1)):
             number = getattr(self, name)
             if number is not None and not least <= number < 1 << 63:
-                raise ValueError(f"{name}: {number} sectors")
+                raise ValueError(f"{name}: {counted(number, 'sector')}")
         step = self.sector_size // SECTOR_SIZE
         if self.size is not None and self.size % step:
             raise ValueError(f"size: {self.size} is no multiple of {step}, the sectors in a unit")

@@ -18,6 +18,7 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec, check_key_size
 from luksmeta.sector.engine import SectorCipher
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 SALT_SIZE: Final = 32
@@ -55,8 +56,8 @@ def unlock(
     split_size = antiforensic.split_size(keyslot.key_size, STRIPES)
     if split_size > keyslot.area.size:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: area of {keyslot.area.size} bytes, its key of "
-            f"{keyslot.key_size} bytes needs {split_size}"
+            f"keyslot {keyslot_id}: area of {counted(keyslot.area.size, 'byte')}, its key of "
+            f"{counted(keyslot.key_size, 'byte')} needs {split_size}"
         )
     with (
         area_cipher(keyslot_id, keyslot, passphrase, limits) as cipher,
@@ -124,12 +125,14 @@ def _usable(keyslot_id: int, keyslot: AnyKeyslot) -> Keyslot:
         raise KeyslotError(f"keyslot {keyslot_id}: of type {keyslot.type}, no passphrase opens it")
     if not 1 <= keyslot.key_size <= _KEY_SIZE_MAX:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: a key of {keyslot.key_size} bytes, 1 to {_KEY_SIZE_MAX} are "
+            f"keyslot {keyslot_id}: a key of {counted(keyslot.key_size, 'byte')}, 1 to "
+            f"{_KEY_SIZE_MAX} are "
             "possible"
         )
     if not isinstance(keyslot.kdf, ForeignKdf) and len(keyslot.salt) != SALT_SIZE:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: salt of {len(keyslot.salt)} bytes, {SALT_SIZE} are expected"
+            f"keyslot {keyslot_id}: salt of {counted(len(keyslot.salt), 'byte')}, "
+            f"{SALT_SIZE} are expected"
         )
     return keyslot
 
@@ -150,7 +153,7 @@ def _area_key(
     size = keyslot.area.key_size
     if not 0 < size <= _AREA_KEY_SIZE_MAX:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: area key of {size} bytes, "
+            f"keyslot {keyslot_id}: area key of {counted(size, 'byte')}, "
             f"1 to {_AREA_KEY_SIZE_MAX} are possible"
         )
     check_key_size(CipherSpec.parse(keyslot.area.encryption), size)

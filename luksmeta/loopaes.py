@@ -15,6 +15,7 @@ from luksmeta.errors import LuksError
 from luksmeta.headerless import HeaderlessVolume, Placement, open_headerless
 from luksmeta.kdf import hashes
 from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sizes import counted
 from luksmeta.target import Target
 
 CIPHER: Final = "aes"
@@ -68,7 +69,9 @@ def read_keys(
     ValueError for a ``key_size`` that the hash does not fill.
     """
     if hash is None and key_size not in _HASHES:
-        raise ValueError(f"key size: {key_size} bytes, {tuple(_HASHES)} have a hash of their own")
+        raise ValueError(
+            f"key size: {counted(key_size, 'byte')}, {tuple(_HASHES)} have a hash of their own"
+        )
     digest = hashes.get(hash or _HASHES[key_size])
     if not 1 <= key_size <= digest.digest_size:
         raise ValueError(f"key size: {key_size} bytes, {digest.name} gives {digest.digest_size}")

@@ -18,7 +18,7 @@ from luksmeta.kdf.pbkdf import Pbkdf
 from luksmeta.locking import locked
 from luksmeta.overlay import OverlayStorage
 from luksmeta.secret import BytesLike, SecretBytes
-from luksmeta.sizes import parse_size
+from luksmeta.sizes import counted, parse_size
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.target import Target, is_same_file, open_storage
 from luksmeta.volume import Volume
@@ -132,7 +132,9 @@ class _Place:
             raise StorageError(text).about(str(target))
         if size is not None:
             if self.size > size:
-                raise ValueError(f"size {size}: {target} has {self.size} bytes, which is more")
+                raise ValueError(
+                    f"size {size}: {target} has {counted(self.size, 'byte')}, which is more"
+                )
             self.size = size
 
     @contextmanager

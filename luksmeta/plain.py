@@ -14,6 +14,7 @@ from typing import Final
 from luksmeta.headerless import HeaderlessVolume, Placement, open_headerless
 from luksmeta.kdf import hashes
 from luksmeta.secret import BytesLike, SecretBytes
+from luksmeta.sizes import counted
 from luksmeta.target import Target
 
 NO_HASH: Final = "plain"
@@ -110,12 +111,12 @@ def derive_key(
         raise ValueError(f"hash {hash!r}: NAME or NAME:LENGTH is expected")
     length = key_size if match["size"] is None else int(match["size"])
     if not 1 <= length <= key_size:
-        raise ValueError(f"hash {hash!r}: length {length}, of a key of {key_size} bytes")
+        raise ValueError(f"hash {hash!r}: length {length}, of a key of {counted(key_size, 'byte')}")
     secret = passphrase.view() if isinstance(passphrase, SecretBytes) else memoryview(passphrase)
     if match["name"] != NO_HASH:
         return _hashed(secret, key_size, length, hashes.get(match["name"]))
     if match["size"] is not None and len(secret) < length:
-        raise ValueError(f"hash {hash!r}: the passphrase has {len(secret)} bytes")
+        raise ValueError(f"hash {hash!r}: the passphrase has {counted(len(secret), 'byte')}")
     used = secret[:length]
     return SecretBytes.filled(key_size, lambda key: _copy(used, key))
 
@@ -143,7 +144,7 @@ def _hashed(secret: memoryview, key_size: int, length: int, hash: hashes.Hash) -
 def _start_of(key: BytesLike | SecretBytes, size: int) -> SecretBytes:
     _check_key_size(size)
     if len(key) < size:
-        raise ValueError(f"key: {len(key)} bytes, {size} are needed")
+        raise ValueError(f"key: {counted(len(key), 'byte')}, {size} are needed")
     view = key.view() if isinstance(key, SecretBytes) else memoryview(key)
     return SecretBytes(view[:size])
 

@@ -16,6 +16,7 @@ from luksmeta.luks2.header import Luks2Header
 from luksmeta.luks2.json_text import parse_json_area
 from luksmeta.luks2.limits import BINARY_HEADER_SIZE
 from luksmeta.model import JsonValue
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Write, WritePlan
 
@@ -123,7 +124,7 @@ def _json_fields(name: str, before: bytes, after: bytes) -> Iterator[FieldChange
     try:
         old = parse_json_area(before)
     except MetadataError as error:
-        text = f"the {len(after.rstrip(bytes(1)))} bytes of the good text"
+        text = f"the {counted(len(after.rstrip(bytes(1))), 'byte')} of the good text"
         yield FieldChange(name, "json_area", error.text, text)
         return
     found = list(islice(_members(name, "", old, new), _JSON_FIELDS_MAX + 1))

@@ -13,6 +13,7 @@ from luksmeta.extents import Extent, align_down, align_up
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.range_lock import RangeLock
 from luksmeta.segment import SegmentRun
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class SegmentStream(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if offset < 0 or offset + len(view) > self.size:
             raise OSError(
-                f"{len(view)} bytes at {offset:#x} reach past the volume's end, {self.size:#x}"
+                f"{counted(len(view), 'byte')} at {offset:#x} would reach past the volume's end, "
+                f"{self.size:#x}"
             )
         self._read_into(offset, view)
 
@@ -94,7 +96,8 @@ class SegmentStream(io.RawIOBase):
         view = memoryview(data).cast("B")
         if offset < 0 or offset + len(view) > self.size:
             raise OSError(
-                f"{len(view)} bytes at {offset:#x} reach past the volume's end, {self.size:#x}"
+                f"{counted(len(view), 'byte')} at {offset:#x} would reach past the volume's end, "
+                f"{self.size:#x}"
             )
         for run, at, part in self._parts(offset, view):
             self._write_part(run, at, part, in_place=in_place)

@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and numbers of things as people write them."""
 
 from __future__ import annotations
 
@@ -26,4 +26,9 @@ def format_size(size: int) -> str:
     for unit, power in (("TiB", 4), ("GiB", 3), ("MiB", 2), ("KiB", 1)):
         if size and size % (1 << 10 * power) == 0:
             return f"{size >> 10 * power} {unit}"
-    return f"{size} bytes"
+    return counted(size, "byte")
+
+
+def counted(number: int | str, noun: str, plural: str | None = None) -> str:
+    """So many of a thing: ``1 keyslot``, ``2 keyslots``; ``plural`` where an s is not enough."""
+    return f"{number} {noun if str(number) == '1' else plural or f'{noun}s'}"

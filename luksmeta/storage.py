@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from luksmeta.closing import Closing
 from luksmeta.errors import StorageError
 from luksmeta.secret import BytesLike
+from luksmeta.sizes import counted
 
 
 class Storage(Closing):
@@ -49,9 +50,9 @@ class Storage(Closing):
         self._require_bounds("read", offset, size)
         data = self._read(offset, size)
         if len(data) != size:
-            raise StorageError(f"short read at {offset:#x}, {len(data)} of {size} bytes").about(
-                self.name
-            )
+            raise StorageError(
+                f"short read at {offset:#x}, {len(data)} of {counted(size, 'byte')}"
+            ).about(self.name)
         return data
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
@@ -59,9 +60,9 @@ class Storage(Closing):
         self._require_bounds("read", offset, len(buffer))
         filled = self._read_into(offset, buffer)
         if filled != len(buffer):
-            raise StorageError(f"short read at {offset:#x}, {filled} of {len(buffer)} bytes").about(
-                self.name
-            )
+            raise StorageError(
+                f"short read at {offset:#x}, {filled} of {counted(len(buffer), 'byte')}"
+            ).about(self.name)
 
     def _read_into(self, offset: int, buffer: memoryview) -> int:
         """Like ``_read``, into a buffer; how many bytes there were."""
@@ -96,7 +97,7 @@ class Storage(Closing):
     def _require_bounds(self, verb: str, offset: int, size: int) -> None:
         if offset < 0 or size < 0 or offset + size > self.size:
             raise StorageError(
-                f"cannot {verb} {size} bytes at {offset:#x}, it ends at {self.size:#x}"
+                f"cannot {verb} {counted(size, 'byte')} at {offset:#x}, it ends at {self.size:#x}"
             ).about(self.name)
 
     def __repr__(self) -> str:

@@ -10,6 +10,7 @@ from luksmeta.kdf.pbkdf import Limits, Pbkdf2
 from luksmeta.model import Digest, Metadata, Pbkdf2Digest
 from luksmeta.random_bytes import random_bytes
 from luksmeta.secret import SecretBytes
+from luksmeta.sizes import counted
 
 SALT_SIZE: Final = 32
 LUKS1_DIGEST_SIZE: Final = 20  # LUKS1 specification, figure 1: mk-digest
@@ -90,6 +91,7 @@ def digest_of_key(metadata: Metadata, key: SecretBytes, limits: Limits | None = 
             return digest_id
     if sizes:
         raise VolumeKeyError(
-            f"volume key: {len(key)} bytes, this volume's has {', '.join(map(str, sorted(sizes)))}"
+            f"volume key: {counted(len(key), 'byte')}, this volume's has "
+            f"{', '.join(map(str, sorted(sizes)))}"
         )
     raise VolumeKeyError("volume key: does not match the volume's digest")

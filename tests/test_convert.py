@@ -496,7 +496,7 @@ TOKEN = {"type": "mine", "keyslots": []}
         (("segments", "0", "size"), "4096", "size 4096, in LUKS1 it is always dynamic"),
         (("segments", "0", "encryption"), "aes", "cipher specification aes"),
         (("segments", "0", "encryption"), "aes-cbc-plain", "keyslot 0: aes-cbc-essiv:sha256 with"),
-        (("segments", "0", "type"), "future", "1 segments, LUKS1 has one, of type crypt"),
+        (("segments", "0", "type"), "future", "1 segment, LUKS1 has one, of type crypt"),
         (("digests", "0", "type"), "future", "digests 0, LUKS1 has one"),
         (("keyslots", "1", "kdf", "hash"), "sha512", "keyslot 1: hash sha512"),
         (("keyslots", "1", "kdf"), KDF_2, "keyslot 1: LUKS1 knows PBKDF2 only"),

@@ -51,6 +51,7 @@ ROWS = (
         "keyslot",
         "segment",
         "segment_stream",
+        "plaintext_device",
         "copying",
         "reencryption",
         "requirements",

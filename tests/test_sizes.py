@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and numbers of things as people write them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luksmeta.sizes import format_size, parse_size
+from luksmeta.sizes import counted, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,7 @@ def test_what_is_no_size_is_refused_with_the_text(text: str) -> None:
     ("size", "text"),
     [
         (0, "0 bytes"),
+        (1, "1 byte"),
         (1000, "1000 bytes"),
         (1024, "1 KiB"),
         (1536, "1536 bytes"),
@@ -55,4 +56,17 @@ def test_a_size_is_shown_in_the_largest_unit_that_divides_it(size: int, text: st
 @settings(deadline=None, derandomize=True)
 @given(st.integers(0, (1 << 63) - 1))
 def test_a_shown_size_can_be_read_back(size: int) -> None:
-    assert parse_size(format_size(size).replace(" ", "").removesuffix("bytes")) == size
+    text = format_size(size).replace(" ", "")
+    assert parse_size(text.removesuffix("bytes").removesuffix("byte")) == size
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 keyslots"), (1, "1 keyslot"), ("1", "1 keyslot"), (2, "2 keyslots")]
+)
+def test_one_thing_is_no_things(number: int | str, text: str) -> None:
+    assert counted(number, "keyslot") == text
+
+
+def test_a_plural_may_have_to_be_named() -> None:
+    passes = [counted(number, "pass", "passes") for number in (1, 11)]
+    assert passes == ["1 pass", "11 passes"]

@@ -22,6 +22,7 @@ from luksmeta.errors import AlgorithmError
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id
 from luksmeta.openssl_speed import Limit
 from luksmeta.sector import engine
+from luksmeta.sizes import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -246,7 +247,10 @@ def _kdf_table(results: _Results) -> Table:
         )
     for each in results.argon2:
         kdf = each.kdf
-        costs = f"{kdf.time} passes, {kdf.memory >> 10} MiB, {kdf.cpus} threads"
+        costs = (
+            f"{counted(kdf.time, 'pass', 'passes')}, {kdf.memory >> 10} MiB, "
+            f"{counted(kdf.cpus, 'thread')}"
+        )
         table.add_row(kdf.name, f"{costs}: {each.milliseconds} ms")
     return table
 

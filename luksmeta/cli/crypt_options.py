@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 
 import click
 
-from luksmeta.cli.headerless import LUKS, Data, Offset, TypeOptions
 from luksmeta.cli.options import Command, grouped
+from luksmeta.cli.source import Data
+from luksmeta.cli.type_options import LUKS, Offset, TypeOptions
 from luksmeta.dm.mapping import Mappable
 from luksmeta.headerless import HeaderlessVolume
 from luksmeta.unlocked_volume import UnlockedVolume

@@ -11,6 +11,7 @@ from luksmeta.cli import output, prompt
 from luksmeta.cli.options import VolumeOptions, dry_run_option, json_option, volume_options
 from luksmeta.cli.unlocking import open_to_change
 from luksmeta.model import Keyslot, Metadata, OddKeyslot
+from luksmeta.sizes import counted
 from luksmeta.volume import Volume
 
 
@@ -36,7 +37,7 @@ def erase_command(*, volume: VolumeOptions, everything: bool, as_json: bool, dry
         odd = opened.header.odd_keyslots
         erased = sorted({*before.keyslots, *odd} if everything else before.bound_keyslots)
         if not dry_run:
-            what = f"{_counted(erased)} and the header" if everything else _counted(erased)
+            what = counted(len(erased), "keyslot") + (" and the header" if everything else "")
             prompt.confirm(
                 volume.header_file,
                 f"{what} will be erased, and the data with that",
@@ -69,14 +70,10 @@ def _report(
             }
         )
         return
-    what = f"{_counted(erased)} and the header" if everything else _counted(erased)
+    what = counted(len(erased), "keyslot") + (" and the header" if everything else "")
     output.say(f"{opened.header_storage.name}: {what} erased")
     if not everything:
         _say_what_stays(opened.metadata, odd)
-
-
-def _counted(keyslots: Sequence[int]) -> str:
-    return f"{len(keyslots)} keyslot" + ("" if len(keyslots) == 1 else "s")
 
 
 def _say_what_stays(metadata: Metadata, odd: Mapping[int, OddKeyslot]) -> None:

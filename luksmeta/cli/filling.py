@@ -8,8 +8,9 @@ from typing import BinaryIO, cast
 
 from luksmeta.cli import interrupts, output, progress, prompt
 from luksmeta.cli.filling_options import FillingOptions
-from luksmeta.cli.headerless import Data, open_headerless
+from luksmeta.cli.headerless import open_headerless
 from luksmeta.cli.options import VolumeOptions
+from luksmeta.cli.source import Data
 from luksmeta.cli.unlocking import open_for, unlock
 from luksmeta.data_lock import data_in_use
 from luksmeta.extents import align_down

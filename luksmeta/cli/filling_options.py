@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,14 +9,11 @@ from typing import Any, Final
 
 import click
 
-from luksmeta import plain
-from luksmeta.cli.headerless import TypeOptions, is_given
-from luksmeta.cli.key_options import UnlockOptions
-from luksmeta.cli.keyslot_options import KeyBits
-from luksmeta.cli.options import Command, FileName, Size, VolumeOptions, grouped
+from luksmeta.cli.key_options import UnlockOptions, unlock_family
+from luksmeta.cli.options import Command, FileName, VolumeOptions, grouped, refuse_given
+from luksmeta.cli.type_options import SECTORS, TypeOptions, layout_family
 from luksmeta.images.filesystem_makers import MAKERS
 
-_SECTORS: Final = click.IntRange(min=0)
 _CRYPTOLOOP: Final = "cryptoloop"
 _PLACED: Final = ("from_cipher", "from_key_size", "from_offset", "from_skip", "from_size")
 _PLAIN: Final = ("from_hash", "from_sector_size", "from_iv_large_sectors", "from_volume_key_file")
@@ -92,15 +88,15 @@ class FillingOptions:
 
     def _refuse_meaningless(self) -> None:
         if self.source is None:
-            _refuse(("verify",), "needs --populate or --encrypt-from")
+            refuse_given(("verify",), "needs --populate or --encrypt-from")
         if self.populate is None:
-            _refuse(("filesystem", "work_dir"), "needs --populate")
+            refuse_given(("filesystem", "work_dir"), "needs --populate")
         origins = [field.name for field in fields(self) if field.name.startswith("from_")]
         if self.encrypt_from is None:
-            _refuse(origins, "needs --encrypt-from")
+            refuse_given(origins, "needs --encrypt-from")
         meaningful = ("from_type", *_MEANINGFUL[self.from_type])
         others = [name for name in origins if name not in meaningful]
-        _refuse(others, f"has no meaning for --from-type {self.from_type}")
+        refuse_given(others, f"has no meaning for --from-type {self.from_type}")
 
     def _refuse_own_image(self, image: Path) -> None:
         """What is read is not replaced, under whatever name."""
@@ -151,12 +147,6 @@ class FillingOptions:
         return volume, key, layout
 
 
-def _refuse(names: Sequence[str], reason: str) -> None:
-    for name in names:
-        if is_given(name):
-            raise click.UsageError(f"--{name.replace('_', '-')} {reason}")
-
-
 def filling_options(command: Command) -> Command:
     """What to fill a volume with; the command gets ``filling: FillingOptions``."""
     options: list[Any] = [
@@ -199,52 +189,14 @@ def filling_options(command: Command) -> Command:
             help="How that image is encrypted; raw is not. The options below are those of read.",
         ),
         click.option("--from-header", type=FileName(), metavar="FILE", help="Detached header."),
-        click.option("--from-key-file", type=FileName(), metavar="FILE", help="As --key-file."),
-        click.option(
-            "--from-keyfile-offset", type=Size(), default=0, metavar="BYTES", help="Skip so many."
-        ),
-        click.option(
-            "--from-keyfile-size", type=Size(), metavar="BYTES", help="Read so many exactly."
-        ),
-        click.option(
-            "--from-volume-key-file",
-            type=FileName(),
-            metavar="FILE",
-            help="Its volume key, instead of a passphrase.",
-        ),
-        click.option("--from-cipher", metavar="SPEC", help="As in dm-crypt; loopaes: aes."),
-        click.option("--from-key-size", type=KeyBits(), metavar="BITS", help="Of its key."),
-        click.option("--from-hash", metavar="NAME", help="Of its passphrase; plain is none."),
-        click.option(
-            "--from-defaults",
-            type=click.Choice(list(plain.DEFAULTS)),
-            help="Whose cipher, key size and hash to take, where they are not given.",
-        ),
+        *unlock_family("from-"),
         click.option(
             "--from-offset",
-            type=_SECTORS,
+            type=SECTORS,
             default=0,
             metavar="SECTORS",
-            help="Where its data starts.",
+            help="The data's first sector in that image.",
         ),
-        click.option(
-            "--from-skip", type=_SECTORS, metavar="SECTORS", help="Number of the first sector."
-        ),
-        click.option(
-            "--from-size",
-            type=click.IntRange(min=1),
-            metavar="SECTORS",
-            help="Length of its data; default: to the end.",
-        ),
-        click.option(
-            "--from-sector-size",
-            type=int,
-            default=512,
-            metavar="BYTES",
-            help="Bytes encrypted at once, 512 to 4096.",
-        ),
-        click.option(
-            "--from-iv-large-sectors", is_flag=True, help="Count in units of --from-sector-size."
-        ),
+        *layout_family("from-"),
     ]
     return grouped(command, "filling", FillingOptions, options)

@@ -29,7 +29,7 @@ from luksmeta.model import (
     Segment,
     Token,
 )
-from luksmeta.sizes import format_size
+from luksmeta.sizes import counted, format_size
 from luksmeta.tokens.notes import Note, note_of
 from luksmeta.trust.terms import SEAL_TYPE
 
@@ -159,7 +159,7 @@ def _keyslot(metadata: Metadata, keyslot_id: int, keyslot: AnyKeyslot) -> Lines:
     yield "Salt", hex_lines(keyslot.salt)
     yield "Area", f"{keyslot.area.extent} ({format_size(keyslot.area.size)})"
     yield "Area cipher", f"{keyslot.area.encryption}, {8 * keyslot.area.key_size}-bit key"
-    yield "Split", f"{keyslot.af.stripes} stripes, {keyslot.af.hash}"
+    yield "Split", f"{counted(keyslot.af.stripes, 'stripe')}, {keyslot.af.hash}"
 
 
 def _note(note: Note | None) -> Lines:
@@ -188,11 +188,11 @@ def _members(record: Mapping[str, object], *, except_for: tuple[str, ...]) -> Li
 def _kdf(keyslot: Keyslot) -> str:
     match keyslot.kdf:
         case Pbkdf2(hash=hash_name, iterations=iterations):
-            return f"pbkdf2-{hash_name}, {iterations} iterations"
+            return f"pbkdf2-{hash_name}, {counted(iterations, 'iteration')}"
         case Argon2i() | Argon2id() as kdf:
             memory = format_size(kdf.memory << 10)
-            lanes = "1 lane" if kdf.cpus == 1 else f"{kdf.cpus} lanes"
-            return f"{kdf.name}, {kdf.time} passes over {memory} in {lanes}"
+            lanes = counted(kdf.cpus, "lane")
+            return f"{kdf.name}, {counted(kdf.time, 'pass', 'passes')} over {memory} in {lanes}"
         case ForeignKdf(type=name):
             return f"{name} (not known here)"
 
@@ -201,7 +201,7 @@ def _digest(digest: Digest) -> Lines:
     yield "Keyslots", ", ".join(str(keyslot_id) for keyslot_id in digest.keyslots) or "(none)"
     yield "Segments", ", ".join(str(segment_id) for segment_id in digest.segments) or "(none)"
     if isinstance(digest, Pbkdf2Digest):
-        yield "KDF", f"pbkdf2-{digest.hash}, {digest.iterations} iterations"
+        yield "KDF", f"pbkdf2-{digest.hash}, {counted(digest.iterations, 'iteration')}"
         yield "Salt", hex_lines(digest.salt)
         yield "Digest", hex_lines(digest.digest)
 

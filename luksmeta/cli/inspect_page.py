@@ -20,7 +20,7 @@ from luksmeta.forensics.regions import HEADER_KINDS, Region
 from luksmeta.forensics.strength import Speed, Strength
 from luksmeta.luks1.partition_header import PartitionHeader
 from luksmeta.signatures import Signature
-from luksmeta.sizes import format_size
+from luksmeta.sizes import counted, format_size
 
 _WIDTH: Final = 100
 _VALUE_WIDTH: Final = _WIDTH - NAME_WIDTH - 3
@@ -90,7 +90,7 @@ def _text(text: str) -> str:
 
 def _summary(inspection: Inspection) -> Lines:
     metadata = inspection.metadata
-    yield "Size", f"{inspection.size} bytes ({inspection.size:#x})"
+    yield "Size", f"{counted(inspection.size, 'byte')} ({inspection.size:#x})"
     yield "State", _text(inspection.diagnosis.reason)
     yield "Shown here", inspection.source
     if metadata is not None:
@@ -129,7 +129,7 @@ def _copy(diagnosed: CopyDiagnosis, content: CopyContent | None) -> Lines:
     yield "Salt", f"{record.salt[:32].hex()}\n{record.salt[32:].hex()}"
     error = content.json_error
     state = "sound JSON" if error is None else f"no JSON: {error}"
-    yield "JSON text", _text(f"{len(content.json_text)} bytes, {state}")
+    yield "JSON text", _text(f"{counted(len(content.json_text), 'byte')}, {state}")
     yield "SHA-256", f"{content.sha256} (all of the copy)"
 
 
@@ -150,12 +150,12 @@ def _partition_header(record: PartitionHeader) -> Lines:
         _text(f"{cipher}-{mode}, {8 * record.key_bytes}-bit key, {c_text(record.hash_spec)}"),
     )
     yield "Data", f"at sector {record.payload_offset}"
-    yield "Digest", f"{record.mk_digest.hex()}, {record.mk_digest_iter} iterations"
+    yield "Digest", f"{record.mk_digest.hex()}, {counted(record.mk_digest_iter, 'iteration')}"
     yield "Digest salt", record.mk_digest_salt.hex()
     for keyslot_id, each in enumerate(record.keyslot_records()):
         state = "active" if each.is_active else f"{each.active:#x}"
-        place = f"sector {each.key_material_offset}, {each.stripes} stripes"
-        yield f"Entry {keyslot_id}", f"{state}, {each.iterations} iterations, {place}"
+        place = f"sector {each.key_material_offset}, {counted(each.stripes, 'stripe')}"
+        yield f"Entry {keyslot_id}", f"{state}, {counted(each.iterations, 'iteration')}, {place}"
 
 
 def _damaged_ranges(inspection: Inspection) -> Iterator[str]:

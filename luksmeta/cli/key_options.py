@@ -6,11 +6,19 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from luksmeta.cli.options import Command, FileName, NumberType, Size, grouped
+from luksmeta.cli.options import (
+    Command,
+    FileName,
+    NumberType,
+    Option,
+    Size,
+    grouped,
+    options_behind,
+)
 from luksmeta.cli.prompt import KeySource
 from luksmeta.kdf.pbkdf import Limits
 
@@ -91,28 +99,44 @@ class NewKeyOptions:
         return KeySource(self.new_keyfile, self.new_keyfile_offset, self.new_keyfile_size)
 
 
-_KEY_FILE: Final[tuple[Callable[[Any], Any], ...]] = (
-    click.option(
-        "-d",
-        "--key-file",
-        type=FileName(),
-        metavar="FILE",
-        help="The whole file is the passphrase; - is standard input.",
-    ),
-    click.option("--keyfile-offset", type=Size(), default=0, metavar="BYTES", help="Skip so many."),
-    click.option(
-        "-l",
-        "--keyfile-size",
-        type=Size(),
-        metavar="BYTES",
-        help="Read so many exactly, of standard input too; 0: all.",
-    ),
-)
+def key_file_family(prefix: str = "") -> list[Option]:
+    """Where a passphrase is, each name behind ``prefix``."""
+    option = options_behind(prefix)
+    return [
+        option(
+            "key-file",
+            "-d",
+            type=FileName(),
+            metavar="FILE",
+            help="The whole file is the passphrase; - is standard input.",
+        ),
+        option("keyfile-offset", type=Size(), default=0, metavar="BYTES", help="Skip so many."),
+        option(
+            "keyfile-size",
+            "-l",
+            type=Size(),
+            metavar="BYTES",
+            help="Read so many exactly, of standard input too; 0: all.",
+        ),
+    ]
+
+
+def unlock_family(prefix: str = "") -> list[Option]:
+    """The same, or the volume key."""
+    return [
+        *key_file_family(prefix),
+        options_behind(prefix)(
+            "volume-key-file",
+            type=FileName(),
+            metavar="FILE",
+            help="The volume key, instead of a passphrase.",
+        ),
+    ]
 
 
 def key_file_options(command: Command) -> Command:
     """Where the first passphrase of a volume is; the command gets ``key: KeyFileOptions``."""
-    return grouped(command, "key", KeyFileOptions, _KEY_FILE)
+    return grouped(command, "key", KeyFileOptions, key_file_family())
 
 
 def unlock_options(
@@ -124,13 +148,7 @@ def unlock_options(
         parameter="key",
         kind=UnlockOptions,
         options=[
-            *_KEY_FILE,
-            click.option(
-                "--volume-key-file",
-                type=FileName(),
-                metavar="FILE",
-                help="The volume key, instead of a passphrase.",
-            ),
+            *unlock_family(),
             click.option("-S", "--key-slot", type=int, metavar="N", help=key_slot),
             click.option(
                 "-T",

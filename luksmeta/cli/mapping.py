@@ -8,28 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from luksmeta.cli import output, prompt
-from luksmeta.cli.crypt_options import (
-    CryptFlags,
-    crypt_flags,
-    mappable,
-    place_option,
-)
-from luksmeta.cli.headerless import TypeOptions, open_data, type_options
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import (
-    VolumeOptions,
-    dry_run_option,
-    json_option,
-    policy_option,
-    volume_options,
-)
-from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.crypt_options import CryptFlags, crypt_flags, mappable, place_option
+from luksmeta.cli.options import dry_run_option, json_option
+from luksmeta.cli.source import Source, source_options
 from luksmeta.cli.table import describe_line
 from luksmeta.disks.parts import split_name
 from luksmeta.dm import block_devices, kernel, mapping
 from luksmeta.dm.mapping import Mappable
 from luksmeta.dm.table import print_table
 from luksmeta.errors import UnsupportedError
+from luksmeta.sizes import counted
 
 if TYPE_CHECKING:
     from luksmeta.dm.kernel import Mapping
@@ -39,12 +27,8 @@ _debug = click.option("--debug", is_flag=True, help="Show a log, and tracebacks 
 
 
 @click.command("map")
-@volume_options
+@source_options
 @_name
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
 @place_option
 @click.option("--readonly", is_flag=True, help="A mapping that cannot be written.")
 @click.option("--disable-keyring", is_flag=True, help="LUKS2: the key in the table.")
@@ -53,12 +37,8 @@ _debug = click.option("--debug", is_flag=True, help="Show a log, and tracebacks 
 @dry_run_option
 def map_command(
     *,
-    volume: VolumeOptions,
+    source: Source,
     name: str,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
     offset: int,
     readonly: bool,
     disable_keyring: bool,
@@ -73,19 +53,19 @@ def map_command(
     those of cryptsetup.
     """
     kernel.check_name(name)
-    disk = split_name(volume.image)[0]
+    disk = split_name(source.image)[0]
     if not dry_run:
         kernel.require_kernel()
         kernel.require_free(name)
-    with open_data(volume, key, layout, offset, seal, policy=policy) as data:
+    with source.open(offset) as data:
         if dry_run:
-            found = mappable(data, layout, block_devices.device_numbers(disk), flags)
+            found = mappable(data, source.layout, block_devices.device_numbers(disk), flags)
             _say_plan(name, found, disable_keyring=disable_keyring, as_json=as_json)
             return
         with block_devices.block_device(disk, is_read_only=readonly) as device:
             has_keyring = mapping.create(
                 name,
-                mappable(data, layout, device, flags),
+                mappable(data, source.layout, device, flags),
                 is_read_only=readonly,
                 use_keyring=not disable_keyring,
                 warn=output.warning,
@@ -95,7 +75,7 @@ def map_command(
         where = "keyring" if has_keyring else "dm-crypt"
         output.say_json({"name": name, "device": path, "key_location": where})
     else:
-        output.say(f"{volume.image}: mapped to {path}")
+        output.say(f"{source.image}: mapped to {path}")
 
 
 def _say_plan(name: str, found: Mappable, *, disable_keyring: bool, as_json: bool) -> None:
@@ -127,7 +107,7 @@ def unmap_command(*, name: str, deferred: bool, as_json: bool, dry_run: bool, de
         )
     if dry_run:
         if found.open_count and not deferred:
-            output.warning(f"{name}: open {found.open_count} times")
+            output.warning(f"{name}: open {counted(found.open_count, 'time')}")
         step = {"step": "unmap", "name": name, "device": found.device}
         if as_json:
             output.say_json({"plan": [step]})

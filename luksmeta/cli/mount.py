@@ -15,22 +15,10 @@ import click
 
 from luksmeta.cli import output
 from luksmeta.cli.background import is_behind, leave_terminal, run_behind
-from luksmeta.cli.headerless import (
-    TypeOptions,
-    data_offset_option,
-    refuse_data_offset,
-    type_options,
-)
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import (
-    Command,
-    FileName,
-    VolumeOptions,
-    json_option,
-    policy_option,
-)
-from luksmeta.cli.seal_options import SealOptions, seal_options
-from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
+from luksmeta.cli.options import Command, FileName, json_option
+from luksmeta.cli.source import Source
+from luksmeta.cli.table_options import TableOptions, open_any, source_or_table_options
+from luksmeta.cli.type_options import data_offset_option, refuse_data_offset
 
 
 def _directory_last(command: Command) -> Command:
@@ -51,12 +39,8 @@ def _directory_last(command: Command) -> Command:
 
 @click.command("mount")
 @_directory_last
-@volume_or_table_options
+@source_or_table_options
 @click.argument("directory", type=FileName(), metavar="DIR", required=False)
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
 @click.option("--writable", is_flag=True, help="Let the payload be written; default: read only.")
 @click.option("--allow-other", is_flag=True, help="Let other users read it; see mount.fuse3(8).")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted.")
@@ -64,13 +48,9 @@ def _directory_last(command: Command) -> Command:
 @json_option
 def mount_command(
     *,
-    volume: VolumeOptions,
+    source: Source,
     table: TableOptions,
     directory: Path,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
     writable: bool,
     allow_other: bool,
     foreground: bool,
@@ -85,11 +65,11 @@ def mount_command(
     """
     from luksmeta.fuse.mounting import mount, require_mountable
 
-    refuse_data_offset(layout, offset)
+    refuse_data_offset(source.layout, offset)
     require_mountable(directory)
 
     def say(told: Mapping[str, Any]) -> None:
-        _say(volume.image, told, as_json=as_json)
+        _say(source.image, told, as_json=as_json)
 
     if not foreground and not is_behind():
         return run_behind(output.session.arguments, say)
@@ -107,9 +87,7 @@ def mount_command(
             say(told)
 
     with (
-        open_any(
-            volume, table, key, layout, offset, seal, writable=writable, policy=policy
-        ) as data,
+        open_any(source, table, offset, writable=writable) as data,
         data.open(writable=writable) as stream,
     ):
         size = stream.size
@@ -117,7 +95,7 @@ def mount_command(
         mount(
             stream,
             directory,
-            name=volume.image,
+            name=source.image,
             writable=writable,
             allow_other=allow_other,
             ready=ready,

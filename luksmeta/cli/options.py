@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import functools
 import uuid as uuids
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from luksmeta.cli import output
+from luksmeta.extents import Extent
 from luksmeta.sizes import parse_size
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_Option = Callable[[Any], Any]
+Option = Callable[[Any], Any]
 
 if TYPE_CHECKING:
     NumberType = click.ParamType[int]
     TextType = click.ParamType[str]
+    BytesType = click.ParamType[bytes]
+    ExtentType = click.ParamType[Extent]
 else:  # no generic class before click 8.3
-    NumberType = TextType = click.ParamType
+    NumberType = TextType = BytesType = ExtentType = click.ParamType
 
 
 class Size(NumberType):
@@ -127,7 +130,7 @@ def volume_options(command: Command, *, is_required: bool = True) -> Command:
 
 def json_option(command: Command) -> Command:
     """``--json``; the command gets ``as_json: bool``."""
-    option: _Option = click.option(
+    option: Option = click.option(
         "--json", "as_json", is_flag=True, help="One JSON document on standard output."
     )
     decorated: Command = option(command)
@@ -136,7 +139,7 @@ def json_option(command: Command) -> Command:
 
 def policy_option(command: Command) -> Command:
     """``--policy``; the command gets ``policy: str | None``, a name or a file."""
-    option: _Option = click.option(
+    option: Option = click.option(
         "--policy",
         metavar="NAME|FILE",
         help="Only with a header that keeps this policy, and use it as it was checked; see check.",
@@ -147,15 +150,35 @@ def policy_option(command: Command) -> Command:
 
 def dry_run_option(command: Command) -> Command:
     """``--dry-run``; the command gets ``dry_run: bool``."""
-    option: _Option = click.option(
+    option: Option = click.option(
         "--dry-run", is_flag=True, help="Print what would be written, and write nothing."
     )
     decorated: Command = option(command)
     return decorated
 
 
+def options_behind(prefix: str) -> Callable[..., Option]:
+    """What makes options of a family, ``--NAME``; behind a prefix they have no short form."""
+
+    def option(name: str, short: str | None = None, **attributes: Any) -> Option:  # noqa: ANN401  # click's
+        names = [f"--{prefix}{name}"]
+        if short is not None and not prefix:
+            names.insert(0, short)
+        return click.option(*names, **attributes)
+
+    return option
+
+
+def refuse_given(names: Iterable[str], reason: str) -> None:
+    """UsageError for the first of these parameters that the running command has, and was given."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT):
+            raise click.UsageError(f"--{name.replace('_', '-')} {reason}")
+
+
 def grouped(
-    command: Command, parameter: str, kind: type[Any], options: Sequence[_Option]
+    command: Command, parameter: str, kind: type[Any], options: Sequence[Option]
 ) -> Command:
     """Give ``command`` these options, collected into one value of ``kind``."""
     names = [field.name for field in fields(kind)]

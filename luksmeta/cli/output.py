@@ -172,8 +172,9 @@ def say_steps(steps: Sequence[Mapping[str, int | str]], *, as_json: bool) -> Non
         if step["step"] == "barrier":
             say("  barrier")
             continue
+        length = f"{step['length']:>12} {'byte ' if step['length'] == 1 else 'bytes'}"
         offset = f"{step['offset']:#12x}" if "offset" in step else " " * 12
-        say(f"  {step['step']:8} {offset} {step['length']:>12} bytes  {step['what']}")
+        say(f"  {step['step']:8} {offset} {length}  {step['what']}")
 
 
 def warn_about_copies(name: str, header: Header) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from luksmeta.cli import prompt
 from luksmeta.cli.options import VolumeOptions
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.sizes import counted
 
 
 def refuse_same(name: str, volume: VolumeOptions, keys: Mapping[str, str | None]) -> None:
@@ -26,6 +27,7 @@ def checked_length(stream: SegmentStream, offset: int, length: int | None) -> in
         raise prompt.InputError(f"offset {offset} lies past the data's end, {stream.size}")
     if length is not None and offset + length > stream.size:
         raise prompt.InputError(
-            f"{length} bytes at offset {offset} reach past the data's end, {stream.size}"
+            f"{counted(length, 'byte')} at offset {offset} would reach past the data's end, "
+            f"{stream.size}"
         )
     return stream.size - offset if length is None else length

@@ -24,6 +24,7 @@ import click
 from luksmeta.cli import output
 from luksmeta.errors import LuksError, StoragePermissionError
 from luksmeta.secret import SecretBytes
+from luksmeta.sizes import counted
 
 PASSPHRASE_MAX: Final = 512  # bytes typed or piped, configure.ac
 KEY_FILE_MAX: Final = 8 << 20  # bytes, configure.ac
@@ -124,7 +125,9 @@ class KeySource:
             if length > limit:
                 raise InputError(f"a passphrase of more than {limit} bytes").about(self.name)
             if self.size and length < limit:
-                raise InputError(f"{length} bytes there, {limit} asked for").about(self.name)
+                raise InputError(f"{counted(length, 'byte')} there, {limit} asked for").about(
+                    self.name
+                )
             return SecretBytes(view[:length])
 
     def _limit(self) -> int:
@@ -142,7 +145,7 @@ class KeySource:
             while left:
                 skipped = _read_into(descriptor, dropped.view()[:left])
                 if not skipped:
-                    text = f"offset {self.offset} is {left} bytes past its end"
+                    text = f"offset {self.offset} is {counted(left, 'byte')} past its end"
                     raise InputError(text).about(self.name)
                 left -= skipped
 

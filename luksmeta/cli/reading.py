@@ -11,12 +11,11 @@ from typing import Final
 import click
 
 from luksmeta.cli import interrupts, output, progress
-from luksmeta.cli.headerless import OFFSET_HELP, Offset, TypeOptions, type_options
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import FileName, Size, VolumeOptions, policy_option
+from luksmeta.cli.options import FileName, Size
 from luksmeta.cli.plaintext import checked_length, refuse_same
-from luksmeta.cli.seal_options import SealOptions, seal_options
-from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
+from luksmeta.cli.source import Source
+from luksmeta.cli.table_options import TableOptions, open_any, source_or_table_options
+from luksmeta.cli.type_options import OFFSET_HELP, Offset
 from luksmeta.copying import Write, copy_out
 from luksmeta.file_storage import flush_directory
 from luksmeta.segment_stream import SegmentStream
@@ -26,11 +25,7 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 
 
 @click.command("read")
-@volume_or_table_options
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
+@source_or_table_options
 @click.option(
     "-o",
     "--output",
@@ -43,12 +38,8 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 @click.option("--length", type=Size(), metavar="BYTES", help="So many; default: to the end.")
 def read_command(
     *,
-    volume: VolumeOptions,
+    source: Source,
     table: TableOptions,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
     output_file: str | None,
     offset: int,
     length: int | None,
@@ -59,13 +50,12 @@ def read_command(
     """
     file = None if output_file == "-" else output_file
     if file is not None:
-        keys = {"the key file": key.key_file, "the volume key file": key.volume_key_file}
-        refuse_same(file, volume, {**keys, **table.devices})
-    elif not volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
+        refuse_same(file, source.volume, {**source.key_files, **table.devices})
+    elif not source.volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
         raise click.UsageError("plaintext is not written to a terminal; give -o FILE, a pipe or -q")
-    start = layout.start(offset)
+    start = source.layout.start(offset)
     with (
-        open_any(volume, table, key, layout, offset, seal, policy=policy) as data,
+        open_any(source, table, offset) as data,
         data.open() as stream,
     ):
         size = checked_length(stream, start, length)

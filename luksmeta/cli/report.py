@@ -18,6 +18,7 @@ from luksmeta.forensics.report.case_report import CaseReport, case_report
 from luksmeta.forensics.report.exhibit import Exhibit, Failure
 from luksmeta.forensics.report.findings import Level
 from luksmeta.forensics.report.verdict import kind_of
+from luksmeta.sizes import counted
 
 
 @click.command("report")
@@ -62,7 +63,7 @@ def report_command(
     """
     if header is not None and len(images) > 1:
         raise click.UsageError(f"--header is of one IMAGE, not of {len(images)}")
-    output.log(f"report on {len(images)} images, --debug {debug}")
+    output.log(f"report on {counted(len(images), 'image')}, --debug {debug}")
     with ExitStack() as stack:
         if not dry_run:
             stack.enter_context(interrupts.making(output_file))
@@ -116,17 +117,13 @@ def _say(report: CaseReport, name: str, size: int, *, as_json: bool) -> None:
     for each in report.exhibits:
         if isinstance(each, Exhibit):
             output.say(f"{each.image}: {_line(each)}")
-    output.say(f"{name}: {size} bytes, report on {_count(len(report.exhibits), 'image')}")
+    output.say(f"{name}: {size} bytes, report on {counted(len(report.exhibits), 'image')}")
 
 
 def _line(exhibit: Exhibit) -> str:
     counts = Counter(each.level for each in exhibit.findings)
     found = (
-        f"{counts[Level.CRITICAL]} critical, {_count(counts[Level.WARNING], 'warning')}, "
-        f"{_count(counts[Level.NOTE], 'note')}"
+        f"{counts[Level.CRITICAL]} critical, {counted(counts[Level.WARNING], 'warning')}, "
+        f"{counted(counts[Level.NOTE], 'note')}"
     )
     return f"{kind_of(exhibit.inspection)}; can it open: {exhibit.verdict.opening}; {found}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

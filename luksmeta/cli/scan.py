@@ -13,7 +13,7 @@ from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.errors import LuksError, StorageError
 from luksmeta.forensics.findings import Finding, Role, Scan
 from luksmeta.forensics.scanner import scan
-from luksmeta.sizes import format_size
+from luksmeta.sizes import counted, format_size
 
 _UNITS: Final = (
     ("TiB", 1 << 40),
@@ -99,7 +99,9 @@ def _shown(found: Scan, is_all: bool) -> list[Finding]:
 
 def _warn(found: Scan) -> None:
     for extent in found.unreadable:
-        output.warning(f"{found.disk}: {extent.size} bytes at {extent.offset:#x} cannot be read")
+        output.warning(
+            f"{found.disk}: {counted(extent.size, 'byte')} at {extent.offset:#x} cannot be read"
+        )
     for note in found.notes:
         output.warning(f"{found.disk}: {note}")
 
@@ -123,11 +125,11 @@ def _title(found: Scan) -> str:
     if found.container is not None:
         parts.append(f"in a {found.container} image")
     if found.partitions:
-        parts.append(f"{found.partitions} partition{'s' if found.partitions > 1 else ''}")
+        parts.append(counted(found.partitions, "partition"))
     if found.searched < found.size:
         parts.append(f"{_about(found.size - found.searched)} of holes")
-    count = len(found) or "no"
-    return f"{found.disk}: {', '.join(parts)}: {count} finding{'' if len(found) == 1 else 's'}"
+    findings = counted(len(found), "finding") if found else "no findings"
+    return f"{found.disk}: {', '.join(parts)}: {findings}"
 
 
 def _about(size: int) -> str:

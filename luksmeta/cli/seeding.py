@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
 from luksmeta.cli import output
 from luksmeta.cli.keyslot_options import KeyslotOptions
-from luksmeta.cli.options import Command
+from luksmeta.cli.options import BytesType, Command
 from luksmeta.random_bytes import SEED_MAX, seeded
 
-if TYPE_CHECKING:
-    SeedType = click.ParamType[bytes]
-else:  # no generic class before click 8.3
-    SeedType = click.ParamType
 
-
-class Seed(SeedType):
+class Seed(BytesType):
     """Bytes in hexadecimal."""
 
     name = "seed"

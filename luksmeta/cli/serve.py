@@ -9,135 +9,25 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from luksmeta.cli import interrupts, output
-from luksmeta.cli.headerless import (
-    TypeOptions,
-    data_offset_option,
-    refuse_data_offset,
-    type_options,
-)
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import (
-    Command,
-    FileName,
-    TextType,
-    VolumeOptions,
-    grouped,
-    json_option,
-    policy_option,
-)
-from luksmeta.cli.seal_options import SealOptions, seal_options
-from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
+from luksmeta.cli.listen_options import ListenOptions, listen_options
+from luksmeta.cli.options import json_option
+from luksmeta.cli.source import Source
+from luksmeta.cli.table_options import TableOptions, open_any, source_or_table_options
+from luksmeta.cli.type_options import data_offset_option, refuse_data_offset
 
 if TYPE_CHECKING:
-    import ssl
-
     from luksmeta.nbd.export import Export
     from luksmeta.nbd.handshake import Offer
 
 
-class ExportName(TextType):
-    """The name of an export."""
-
-    name = "name"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        """The name, if the protocol can carry it."""
-        from luksmeta.nbd.protocol import NAME_MAX
-
-        name = str(value)
-        try:
-            size = len(name.encode())
-        except UnicodeEncodeError:
-            self.fail("is not UTF-8", param, ctx)
-        if size > NAME_MAX:
-            self.fail(f"has {size} bytes, {NAME_MAX} at most", param, ctx)
-        return name
-
-
-@dataclass(frozen=True, slots=True)
-class ListenOptions:
-    """Where clients find it, who they may be, and how many."""
-
-    socket: str | None
-    listen: str | None
-    export_name: str
-    connections: int
-    tls_certificates: Path | None
-    tls_verify_peer: bool
-
-    @property
-    def tls_context(self) -> ssl.SSLContext | None:
-        """TLS, where it is asked for."""
-        from luksmeta.nbd.tls import server_context
-
-        if self.tls_certificates is None:
-            return None
-        return server_context(self.tls_certificates, verify_peer=self.tls_verify_peer)
-
-
-def listen_options(command: Command) -> Command:
-    """Where to listen; the command gets ``listen: ListenOptions``."""
-    return grouped(
-        command,
-        "listen",
-        ListenOptions,
-        [
-            click.option(
-                "--socket",
-                type=FileName(),
-                metavar="PATH",
-                help="For this user alone; default: in a directory of its own.",
-            ),
-            click.option(
-                "--listen",
-                metavar="[ADDRESS:]PORT",
-                help="TCP instead, on 127.0.0.1 unless told otherwise; port 0: any.",
-            ),
-            click.option(
-                "--export-name",
-                type=ExportName(),
-                default="",
-                metavar="NAME",
-                help="Besides the empty one.",
-            ),
-            click.option(
-                "--connections",
-                type=click.IntRange(1, 1000),
-                default=16,
-                show_default=True,
-                metavar="N",
-                help="At once; more are turned away.",
-            ),
-            click.option(
-                "--tls-certificates",
-                type=click.Path(path_type=Path),
-                metavar="DIR",
-                help="Only with TLS: server-cert.pem, server-key.pem and ca-cert.pem.",
-            ),
-            click.option(
-                "--tls-verify-peer",
-                is_flag=True,
-                help="Only clients with a certificate of ca-cert.pem's.",
-            ),
-        ],
-    )
-
-
 @click.command("serve")
-@volume_or_table_options
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
+@source_or_table_options
 @listen_options
 @click.option("--writable", is_flag=True, help="Let the volume be written; default: read only.")
 @click.option(
@@ -149,12 +39,8 @@ def listen_options(command: Command) -> Command:
 @json_option
 def serve_command(
     *,
-    volume: VolumeOptions,
+    source: Source,
     table: TableOptions,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
     listen: ListenOptions,
     writable: bool,
     allow_discards: bool,
@@ -168,39 +54,24 @@ def serve_command(
     """
     from luksmeta.nbd.export import Export
     from luksmeta.nbd.handshake import Offer
+    from luksmeta.plaintext_device import PlaintextDevice
 
-    _refuse_nonsense(listen, layout, offset, writable=writable, allow_discards=allow_discards)
+    refuse_data_offset(source.layout, offset)
+    listen.check()
+    if allow_discards and not writable:
+        raise click.UsageError("--allow-discards needs --writable")
     tls = listen.tls_context
     with (
         _listening(listen) as listener,
-        open_any(
-            volume, table, key, layout, offset, seal, writable=writable, policy=policy
-        ) as data,
+        open_any(source, table, offset, writable=writable) as data,
         data.open(writable=writable) as stream,
     ):
-        export = Export(
-            stream, writable=writable, allow_discards=allow_discards, warn=output.warning
-        )
-        offer = Offer(export, listen.export_name, volume.image, tls)
-        _serve(listener, offer, listen.connections, as_json=as_json)
+        device = PlaintextDevice(stream, warn=output.warning)
+        export = Export(device, writable=writable, allow_discards=allow_discards)
+        offer = Offer(export, listen.export_name, source.image, tls)
+        _serve(listener, offer, listen, as_json=as_json)
+        device.finish()
     return 0
-
-
-def _refuse_nonsense(
-    listen: ListenOptions,
-    layout: TypeOptions,
-    offset: int,
-    *,
-    writable: bool,
-    allow_discards: bool,
-) -> None:
-    refuse_data_offset(layout, offset)
-    if listen.socket is not None and listen.listen is not None:
-        raise click.UsageError("--socket or --listen, not both")
-    if listen.tls_verify_peer and listen.tls_certificates is None:
-        raise click.UsageError("--tls-verify-peer needs --tls-certificates")
-    if allow_discards and not writable:
-        raise click.UsageError("--allow-discards needs --writable")
 
 
 @contextmanager
@@ -243,20 +114,25 @@ def _unix(path: Path) -> Iterator[socket.socket]:
                 path.unlink()
 
 
-def _serve(listener: socket.socket, offer: Offer, connections: int, *, as_json: bool) -> None:
-    """Serve until a signal comes, then flush. LuksError where that fails."""
+def _serve(listener: socket.socket, offer: Offer, options: ListenOptions, *, as_json: bool) -> None:
+    """Serve until a signal comes."""
     from luksmeta.nbd.listening import uri
     from luksmeta.nbd.server import Server
 
     address = uri(listener, offer.name, tls=offer.tls is not None)
     with (
         _clients_may_vanish(),
-        Server(listener, offer, connections=connections, log=output.log) as server,
+        Server(
+            listener,
+            offer,
+            connections=options.connections,
+            request_seconds=options.request_time / 1000,
+            log=output.log,
+        ) as server,
         suppress(KeyboardInterrupt),
     ):
         _say(address, offer.export, as_json=as_json)
         server.wait()
-    offer.export.finish()
 
 
 def _say(address: str, export: Export, *, as_json: bool) -> None:

@@ -7,16 +7,10 @@ from pathlib import Path
 import click
 
 from luksmeta.cli import output
-from luksmeta.cli.crypt_options import (
-    CryptFlags,
-    crypt_flags,
-    mappable,
-    place_option,
-)
-from luksmeta.cli.headerless import LUKS, TypeOptions, open_data, type_options
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import VolumeOptions, json_option, policy_option, volume_options
-from luksmeta.cli.seal_options import SealOptions, seal_options
+from luksmeta.cli.crypt_options import CryptFlags, crypt_flags, mappable, place_option
+from luksmeta.cli.options import VolumeOptions, json_option
+from luksmeta.cli.source import Source, source_options
+from luksmeta.cli.type_options import LUKS
 from luksmeta.cli.unlocking import open_for
 from luksmeta.disks.parts import split_name
 from luksmeta.dm import block_devices, crypt_table
@@ -26,11 +20,7 @@ from luksmeta.segment import refuse_data_over_header
 
 
 @click.command("table")
-@volume_options
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
+@source_options
 @place_option
 @click.option("--show-keys", is_flag=True, help="The keys in hex: whoever has them has the data.")
 @click.option("--keyring", is_flag=True, help="LUKS2: keys by their names in the kernel's keyring.")
@@ -41,11 +31,7 @@ from luksmeta.segment import refuse_data_over_header
 @json_option
 def table_command(
     *,
-    volume: VolumeOptions,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
+    source: Source,
     offset: int,
     show_keys: bool,
     keyring: bool,
@@ -61,16 +47,16 @@ def table_command(
     """
     if keyring and show_keys:
         raise click.UsageError("--keyring and --show-keys exclude each other")
-    disk = split_name(volume.image)[0]
+    disk = split_name(source.image)[0]
     name = device
     if name is None:
-        with output.errors_of(volume.image):
+        with output.errors_of(source.image):
             name = block_devices.device_numbers(disk)
-    if layout.type == LUKS and not (show_keys or seal.demand or key.names_any):
-        _say(_locked(volume, policy, flags, name), keyring=keyring, as_json=as_json)
+    if source.layout.type == LUKS and not (show_keys or source.seal.demand or source.key.names_any):
+        _say(_locked(source.volume, source.policy, flags, name), keyring=keyring, as_json=as_json)
     else:
-        with open_data(volume, key, layout, offset, seal, policy=policy) as data:
-            found = mappable(data, layout, name, flags)
+        with source.open(offset) as data:
+            found = mappable(data, source.layout, name, flags)
             if show_keys and not as_json:
                 with crypt_table.with_keys(found.table, found.keys) as text:
                     output.say(bytes(text.view()).decode().rstrip("\n"))

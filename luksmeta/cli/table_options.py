@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from luksmeta.cli import prompt
-from luksmeta.cli.headerless import Data, TypeOptions, open_data, refuse_meaningless
-from luksmeta.cli.key_options import UnlockOptions
-from luksmeta.cli.options import Command, FileName, TextType, VolumeOptions, grouped, volume_options
-from luksmeta.cli.seal_options import SealOptions
+from luksmeta.cli.options import Command, FileName, TextType, grouped, volume_options
+from luksmeta.cli.source import Data, Source, source_options
+from luksmeta.cli.type_options import refuse_meaningless
 from luksmeta.data_lock import data_in_use
 from luksmeta.disks.parts import open_part, split_name
 from luksmeta.errors import errors_about
@@ -72,7 +71,7 @@ class TableOptions:
         }
 
 
-def volume_or_table_options(command: Command) -> Command:
+def _volume_or_table_options(command: Command) -> Command:
     """IMAGE or ``--table FILE``; the command gets ``volume`` and ``table: TableOptions``."""
     options = [
         click.option(
@@ -107,27 +106,26 @@ def volume_or_table_options(command: Command) -> Command:
     return decorated
 
 
+def source_or_table_options(command: Command) -> Command:
+    """The same with key and type; the command gets ``source: Source`` and ``table``."""
+    return source_options(command, _volume_or_table_options)
+
+
 @contextmanager
 def open_any(
-    volume: VolumeOptions,
+    source: Source,
     table: TableOptions,
-    key: UnlockOptions,
-    layout: TypeOptions,
     offset: int,
-    seal: SealOptions,
     *,
     writable: bool = False,
     dry_run: bool = False,
-    policy: str | None = None,
 ) -> Iterator[Data]:
     """The volume with its key, or what the table shows; closed at the end.
 
     Nobody else may write meanwhile, or, where this is for writing, read.
     """
     if table.table is None:
-        with open_data(
-            volume, key, layout, offset, seal, writable=writable, dry_run=dry_run, policy=policy
-        ) as data:
+        with source.open(offset, writable=writable, dry_run=dry_run) as data:
             yield data
         return
     from luksmeta.dm.mapped_device import TableVolume  # only here: most commands have no table

@@ -22,6 +22,7 @@ from luksmeta.cli.try_options import TryOptions
 from luksmeta.errors import PassphraseError, StorageError
 from luksmeta.file_storage import new_file
 from luksmeta.forensics.containers import open_evidence
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.trust.opening import open_header
 
@@ -96,7 +97,10 @@ def _report(
         f"{volume.header_file}: keyslot {found.keyslot} opens, the passphrase is "
         f"{found.guess.variant}"
     )
-    output.say(f"{run.search.tried} guesses tried, {run.rate:.3g} a second on each keyslot")
+    output.say(
+        f"{counted(run.search.tried, 'guess', 'guesses')} tried, {run.rate:.3g} a second "
+        "on each keyslot"
+    )
     if trying.found_file is not None:
         output.say(f"{trying.found_file}: the passphrase, as a key file")
 
@@ -216,7 +220,7 @@ def _prepared(target: Target, guesses: Guesses, key: UnlockOptions, trying: TryO
         state = State.of(trying.state, inputs)
     run.position = state.position
     if state.position:
-        output.log(f"{trying.state}: goes on after {state.position} guesses")
+        output.log(f"{trying.state}: goes on after {counted(state.position, 'guess', 'guesses')}")
     return _Run(run, state, total, state.position)
 
 
@@ -253,7 +257,10 @@ def _kept(run: Search, state: State | None) -> Iterator[Callable[[], None]]:
     finally:
         is_saved = _saved(state, run.position)
         if is_saved and isinstance(sys.exception(), KeyboardInterrupt):
-            output.warning(f"{state.path}: {run.position} guesses tried; the same command goes on")
+            output.warning(
+                f"{state.path}: {counted(run.position, 'guess', 'guesses')} tried; the "
+                "same command goes on"
+            )
 
 
 def _saved(state: State, position: int) -> bool:
@@ -268,7 +275,7 @@ def _saved(state: State, position: int) -> bool:
 
 def _not_found(run: Search) -> PassphraseError:
     ids = ", ".join(map(str, run.target.keyslots))
-    text = f"none of {run.tried} guesses opens a keyslot (tried {ids})"
+    text = f"none of {counted(run.tried, 'guess', 'guesses')} opens a keyslot (tried {ids})"
     hindered = "; ".join(run.target.hindered.values())
     if hindered:
         text += f"; not tried: {hindered}"

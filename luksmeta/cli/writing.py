@@ -13,36 +13,20 @@ from typing import BinaryIO, cast
 import click
 
 from luksmeta.cli import output, progress, prompt
-from luksmeta.cli.headerless import (
-    OFFSET_HELP,
-    Data,
-    Offset,
-    TypeOptions,
-    type_options,
-)
-from luksmeta.cli.key_options import UnlockOptions, unlock_options
-from luksmeta.cli.options import (
-    FileName,
-    VolumeOptions,
-    dry_run_option,
-    json_option,
-    policy_option,
-)
+from luksmeta.cli.options import FileName, dry_run_option, json_option
 from luksmeta.cli.plaintext import checked_length, refuse_same
-from luksmeta.cli.seal_options import SealOptions, seal_options
-from luksmeta.cli.table_options import TableOptions, open_any, volume_or_table_options
+from luksmeta.cli.source import Data, Source
+from luksmeta.cli.table_options import TableOptions, open_any, source_or_table_options
+from luksmeta.cli.type_options import OFFSET_HELP, Offset
 from luksmeta.copying import Read, copy_in
 from luksmeta.overlay import OverlayStorage
 from luksmeta.signatures import ext_block_size
+from luksmeta.sizes import counted
 from luksmeta.target import open_storage
 
 
 @click.command("write")
-@volume_or_table_options
-@unlock_options()
-@seal_options
-@type_options
-@policy_option
+@source_or_table_options
 @click.option(
     "-i",
     "--input",
@@ -56,12 +40,8 @@ from luksmeta.target import open_storage
 @dry_run_option
 def write_command(
     *,
-    volume: VolumeOptions,
+    source: Source,
     table: TableOptions,
-    key: UnlockOptions,
-    seal: SealOptions,
-    layout: TypeOptions,
-    policy: str | None,
     input_file: str | None,
     offset: int,
     as_json: bool,
@@ -74,26 +54,16 @@ def write_command(
     Standard input gives the passphrase first, in its first line, unless a key file does.
     """
     if input_file in (None, "-"):
-        if key.source.takes_all_input:
+        if source.key.source.takes_all_input:
             raise click.UsageError(
                 "key and data are both standard input; give -l/--keyfile-size, or -i FILE"
             )
     else:
-        refuse_same(input_file, volume, table.devices)
-    start = layout.start(offset)
+        refuse_same(input_file, source.volume, table.devices)
+    start = source.layout.start(offset)
     with (
         _source(input_file) as descriptor,
-        open_any(
-            volume,
-            table,
-            key,
-            layout,
-            offset,
-            seal,
-            writable=True,
-            dry_run=dry_run,
-            policy=policy,
-        ) as data,
+        open_any(source, table, offset, writable=True, dry_run=dry_run) as data,
     ):
         size = _size_left(descriptor)
         if size is None:
@@ -101,13 +71,13 @@ def write_command(
         else:
             size = _write_file(data, descriptor, start, size)
         if not start and size:
-            _warn_of_small_blocks(volume.image, data)
+            _warn_of_small_blocks(source.image, data)
         if dry_run:
             _say_plan(data, start, size, as_json=as_json)
         elif as_json:
             output.say_json({"offset": start, "written": size})
         else:
-            output.say(f"{volume.image}: {size} bytes written at {start}")
+            output.say(f"{source.image}: {counted(size, 'byte')} written at {start}")
 
 
 def _warn_of_small_blocks(image: str, data: Data) -> None:
@@ -174,7 +144,8 @@ def _write_stream(data: Data, descriptor: int, offset: int) -> int:
             written = copy_in(stream, offset, room, _reader(descriptor), advance)
             if os.read(descriptor, 1):
                 raise prompt.InputError(
-                    f"more than the {room} bytes that fit at offset {offset}; nothing was written"
+                    f"more than the {counted(room, 'byte')} that fit at offset {offset}; "
+                    "nothing was written"
                 ).about(data.data_storage.name)
         aside.commit()
     finally:

@@ -15,6 +15,7 @@ from luksmeta.extents import Extent
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.secret import BytesLike
 from luksmeta.signatures import find_signatures, first_data
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Fill, Step, Write, WritePlan
 
@@ -98,7 +99,7 @@ class ExceptionStore:
     def _checked_chunk_size(self, sectors: int) -> int:
         if not 1 <= sectors <= CHUNK_MAX or sectors & (sectors - 1):
             raise self._error(
-                f"chunks of {sectors} sectors, powers of two up to {CHUNK_MAX} can be"
+                f"chunks of {counted(sectors, 'sector')}, powers of two up to {CHUNK_MAX} can be"
             )
         if 2 * sectors * SECTOR_SIZE > self._storage.size:
             raise self._error(
@@ -175,7 +176,8 @@ class ExceptionStore:
         """
         if len(chunks) > self._room():
             raise StoreFullError(
-                f"{len(chunks)} chunks do not fit, {self._room()} of {self.chunk_size} bytes do"
+                f"{counted(len(chunks), 'chunk')} cannot fit, {self._room()} of "
+                f"{counted(self.chunk_size, 'byte')} can"
             ).about(self._storage.name)
         data, areas = [], []
         for chunk, content in chunks:

@@ -13,6 +13,7 @@ from typing import Final
 
 from luksmeta.errors import LuksError
 from luksmeta.model import SECTOR_SIZE
+from luksmeta.sizes import counted
 
 TEXT_MAX: Final = 16 << 20  # characters; a bound of ours
 TARGETS_MAX: Final = 1 << 16  # a bound of ours: the kernel's is 2^20
@@ -105,7 +106,8 @@ def check_order(table: Iterable[TableLine]) -> None:
             raise line.error(f"starts at sector {line.start}, what is before it ends at {end}")
         if not 0 < line.length <= SECTORS_MAX - line.start:
             raise line.error(
-                f"{line.length} sectors, from 1 to {SECTORS_MAX - line.start} can be there"
+                f"{counted(line.length, 'sector')}, from 1 to {SECTORS_MAX - line.start} "
+                "can be there"
             )
         end = line.end
     if line is None:

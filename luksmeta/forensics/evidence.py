@@ -17,6 +17,7 @@ from luksmeta.extents import Extent
 from luksmeta.file_storage import FileStorage
 from luksmeta.forensics.read_log import ReadLog
 from luksmeta.secret import BytesLike
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 
@@ -31,9 +32,9 @@ class Evidence(Storage):
         yield Extent(0, self.size)
 
     def _write(self, offset: int, data: BytesLike) -> None:
-        raise StorageError(f"evidence, {len(data)} bytes at {offset:#x} not written").about(
-            self.name
-        )
+        raise StorageError(
+            f"evidence, {counted(len(data), 'byte')} at {offset:#x} not written"
+        ).about(self.name)
 
 
 class EvidenceFile(Evidence):

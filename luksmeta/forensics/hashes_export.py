@@ -26,6 +26,7 @@ from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks1.header import Luks1Header
 from luksmeta.luks1.partition_header import INACTIVE
 from luksmeta.model import SECTOR_SIZE, STRIPES, CryptSegment, Keyslot
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 ARGON2_MODE: Final = 34100
@@ -79,7 +80,9 @@ def export(
     if not isinstance(keyslot, Keyslot):
         _refuse(keyslot_id, f"of type {keyslot.type}, no passphrase opens it")
     if len(keyslot.salt) != _SALT_SIZE:
-        _refuse(keyslot_id, f"salt of {len(keyslot.salt)} bytes, {_SALT_SIZE} are expected")
+        _refuse(
+            keyslot_id, f"salt of {counted(len(keyslot.salt), 'byte')}, {_SALT_SIZE} are expected"
+        )
     return _EXPORTERS[form](header, keyslot_id, keyslot, storage, data)
 
 
@@ -145,7 +148,7 @@ def _hashcat_kdf(keyslot_id: int, keyslot: Keyslot, cipher: str) -> tuple[int, t
             if (merging, cipher) != ("sha256", "aes") or not 1 <= kdf.cpus <= _ARGON2_CPUS_MAX:
                 _refuse(
                     keyslot_id,
-                    f"{kdf.name} in {kdf.cpus} lanes, {cipher}, stripes merged by "
+                    f"{kdf.name} in {counted(kdf.cpus, 'lane')}, {cipher}, stripes merged by "
                     f"{keyslot.af.hash}: hashcat knows {kdf.name} with aes and sha256 only",
                 )
             costs = f"m={kdf.memory},t={kdf.time},p={kdf.cpus}"

@@ -14,6 +14,7 @@ from construct import Bytes, Int32ub, Struct
 
 from luksmeta.binary import parse_fields
 from luksmeta.forensics.findings import Confidence, Finding, Kind
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 _SLOT = Struct(
@@ -50,7 +51,7 @@ def examine_luksmeta(storage: Storage, offset: int) -> Finding | None:
         for at in range(0, len(table["slots"]), _SLOT.sizeof())
     ]
     used = [
-        f"keyslot {number}: {slot['length']} bytes for {_owner(slot['uuid'])}"
+        f"keyslot {number}: {counted(slot['length'], 'byte')} for {_owner(slot['uuid'])}"
         for number, slot in enumerate(slots)
         if any(slot["uuid"])
     ]

@@ -16,6 +16,7 @@ from luksmeta.errors import AlgorithmError, LuksError
 from luksmeta.kdf import estimate, hashes, machine
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.model import STRIPES, ForeignKdf, Keyslot
+from luksmeta.sizes import counted
 
 REFERENCE: Final = "one NVIDIA RTX 4090"
 ENTROPIES: Final = (40, 50, 60, 70)
@@ -141,9 +142,12 @@ def _remark(keyslot: Keyslot) -> str:
             bound = (
                 "" if hashes.get(name).name in _ITERATIONS else "; bounded by the speed of SHA-1"
             )
-            return f"{count} iterations of {name} times {blocks} blocks of the key{bound}"
+            times = f"{counted(count, 'iteration')} of {name} times {counted(blocks, 'block')}"
+            return f"{times} of the key{bound}"
         case Argon2i() | Argon2id() as kdf:
             moved = (3 * kdf.time - 1) * kdf.memory / (1 << 10)
-            return f"{kdf.time} passes over {kdf.memory} KiB move {moved:,.1f} MiB of memory"
+            passes = counted(kdf.time, "pass", "passes")
+            move = "moves" if kdf.time == 1 else "move"
+            return f"{passes} over {kdf.memory} KiB {move} {moved:,.1f} MiB of memory"
         case _:
             return ""

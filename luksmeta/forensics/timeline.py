@@ -15,6 +15,7 @@ from luksmeta.forensics.copies import CopyContent
 from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.validation.view import value_at
 from luksmeta.model import CryptSegment, Keyslot, Metadata, Pbkdf2Digest
+from luksmeta.sizes import counted
 from luksmeta.tokens.notes import note_of
 
 _NEW_SEQID: Final = 3  # after luksFormat: two writes, of which the first has 2
@@ -75,7 +76,7 @@ def _of_writes(copies: Sequence[CopyContent]) -> Iterator[Hint]:
             text = "the header was not changed since the volume was made"
             yield Hint(text, Certainty.LIKELY, "seqid 3, which luksFormat leaves")
         elif seqid > _NEW_SEQID:
-            text = f"the header had been written {seqid - 1} times"
+            text = f"the header had been written {counted(seqid - 1, 'time')}"
             yield Hint(text, Certainty.STATED, f"seqid {seqid}, the first write has 2")
     if len(seqids) > 1:
         text = "a write of the header did not reach both copies, or one was put back later"

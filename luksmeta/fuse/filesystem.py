@@ -11,14 +11,12 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import mfusepy
 
-from luksmeta.errors import LuksError
-from luksmeta.segment_stream import SegmentStream
+from luksmeta.plaintext_device import PlaintextDevice
 
 FILE_NAME: Final = "payload"
 _ROOT: Final = "/"
@@ -31,28 +29,25 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
 
     It is for its owner; ``is_for_all`` lets others read it. ``failure`` is what ``ready`` raised.
 
-    What the volume cannot do is the error of the operation: the number that the system gave, else
-    EIO. After a failed flush nobody knows what of the data is on stable storage, so that every
-    later write and flush fails as well.
+    What the device cannot do is the error of the operation, with its number.
     """
 
     use_ns = True
 
     def __init__(
         self,
-        stream: SegmentStream,
+        device: PlaintextDevice,
         *,
         writable: bool,
         is_for_all: bool = False,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stream = stream
+        self._device = device
         self._writable = writable
         self._for_others = 0o044 if is_for_all else 0
         self._ready = ready
         self.failure: BaseException | None = None
         self._mounted_at = time.time_ns()
-        self._is_lost = False
 
     def init(self, path: str) -> None:
         """The kernel has mounted it; where ``ready`` fails it is unmounted, and that kept."""
@@ -72,8 +67,8 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
             kind = {
                 "st_mode": stat.S_IFREG | (0o600 if self._writable else 0o400) | self._for_others,
                 "st_nlink": 1,
-                "st_size": self._stream.size,
-                "st_blocks": -(-self._stream.size // _BLOCK),
+                "st_size": self._device.size,
+                "st_blocks": -(-self._device.size // _BLOCK),
             }
         times = dict.fromkeys(("st_atime", "st_mtime", "st_ctime"), self._mounted_at)
         return {**kind, **times, "st_uid": os.getuid(), "st_gid": os.getgid()}
@@ -84,7 +79,7 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
 
     def statfs(self, path: str) -> dict[str, int]:
         """Full: there is room for nothing but the payload."""
-        return {"f_bsize": _BLOCK, "f_frsize": _BLOCK, "f_blocks": self._stream.size // _BLOCK}
+        return {"f_bsize": _BLOCK, "f_frsize": _BLOCK, "f_blocks": self._device.size // _BLOCK}
 
     def open(self, path: str, flags: int) -> int:
         """Any number of times; nothing is kept."""
@@ -93,23 +88,21 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
 
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:
         """Up to ``size`` bytes, fewer at the end only."""
-        with _errors():
-            return self._stream.read_at(offset, size)
+        return self._device.read(offset, size)
 
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
         """All of it, or what fits; ENOSPC behind the end."""
-        self._require_safe()
-        room = self._stream.size - offset
+        self._device.require_safe()
+        room = self._device.size - offset
         if room <= 0 and data:
             raise mfusepy.FuseOSError(errno.ENOSPC)
-        with _errors():
-            self._stream.write_at(offset, data[:room])
+        self._device.write(offset, data[:room])
         return min(len(data), room)
 
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         """The size that it has, and no other."""
         self._require(path)
-        if length != self._stream.size:
+        if length != self._device.size:
             raise mfusepy.FuseOSError(errno.EPERM)
         return 0
 
@@ -122,30 +115,9 @@ class PayloadFilesystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy ca
 
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         """All that was written is on stable storage then."""
-        self._require_safe()
-        try:
-            with _errors():
-                self._stream.flush()
-        except OSError:
-            self._is_lost = True
-            raise
+        self._device.flush()
         return 0
 
     def _require(self, path: str) -> None:
         if path != _PATH:
             raise mfusepy.FuseOSError(errno.ENOENT)
-
-    def _require_safe(self) -> None:
-        if self._is_lost:
-            raise mfusepy.FuseOSError(errno.EIO)
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """OSError with a number for everything that can go wrong with a volume."""
-    try:
-        yield
-    except (LuksError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, LuksError) else error
-        number = cause.errno if isinstance(cause, OSError) else None
-        raise mfusepy.FuseOSError(number or errno.EIO) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from luksmeta.errors import StorageBusyError, StorageError, UnsupportedError
+from luksmeta.plaintext_device import PlaintextDevice
 from luksmeta.segment_stream import SegmentStream
 from luksmeta.system_errors import storage_error
 
@@ -71,6 +72,7 @@ def mount(
     ``name`` is what mount(8) shows as its source, ``ready`` is called once it is mounted. All that
     was written is on stable storage afterwards. Raises UnsupportedError, StorageError.
     """
+    device = PlaintextDevice(stream)
     with _standard_error_aside() as (said, back):
         is_mounted = False
 
@@ -81,7 +83,7 @@ def mount(
             ready()
 
         filesystem = filesystem_class()(
-            stream, writable=writable, is_for_all=allow_other, ready=mounted
+            device, writable=writable, is_for_all=allow_other, ready=mounted
         )
         try:
             _run(filesystem, directory, name, writable=writable, allow_other=allow_other)
@@ -91,7 +93,7 @@ def mount(
                 raise StorageError(f"cannot be mounted: {reason}").about(str(directory)) from error
         finally:
             back()
-            stream.flush()
+            device.finish()
     if filesystem.failure is not None:
         raise filesystem.failure
 

@@ -23,6 +23,7 @@ from luksmeta.new_volume import FormatKeywords
 from luksmeta.new_volume import format as format_volume
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
+from luksmeta.sizes import counted
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
@@ -124,7 +125,9 @@ def image_size(
         source_size, chosen.sector_size or SECTOR_SIZE
     )
     if size is not None and size < least:
-        raise ValueError(f"size {size}: with {source_size} bytes of data it takes {least}")
+        raise ValueError(
+            f"size {size}: with {counted(source_size, 'byte')} of data it takes {least}"
+        )
     return least if size is None else size
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from luksmeta.errors import AlgorithmError, ResourceLimitError
 from luksmeta.kdf import machine
 from luksmeta.secret import BytesLike
+from luksmeta.sizes import counted
 
 _VERSION = 0x13
 _TYPES = {"argon2i": 1, "argon2id": 2}
@@ -54,6 +55,8 @@ def derive(
         )
     if status == lib.ARGON2_THREAD_FAIL:
         raise ResourceLimitError(
-            f"{name}: {context.threads} threads could not be had", asked=context.threads, limit=1
+            f"{name}: {counted(context.threads, 'thread')} could not be had",
+            asked=context.threads,
+            limit=1,
         )
     raise AlgorithmError(f"{name}: {problem}", kind="kdf", name=name)

@@ -34,6 +34,7 @@ from luksmeta.luks1.partition_header import (
 )
 from luksmeta.luks1.validation import Table, check
 from luksmeta.model import SECTOR_SIZE, STRIPES, Metadata, OddKeyslot, Pbkdf2Digest
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 from luksmeta.write_plan import Barrier, Step, Write
 
@@ -55,7 +56,7 @@ class Luks1Header:
         that cryptsetup refuses too.
         """
         if storage.size < SIZE:
-            raise NotLuksError(f"{storage.size} bytes, a LUKS1 header has {SIZE}")
+            raise NotLuksError(f"{counted(storage.size, 'byte')}, a LUKS1 header has {SIZE}")
         record = PartitionHeader.from_bytes(storage.read_at(0, SIZE))
         if record.magic != MAGIC:
             raise NotLuksError("no LUKS magic at 0x0")

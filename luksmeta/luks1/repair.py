@@ -20,6 +20,7 @@ from luksmeta.luks1.partition_header import (
 )
 from luksmeta.luks1.validation import check, validate, warnings
 from luksmeta.model import SECTOR_SIZE, STRIPES
+from luksmeta.sizes import counted
 
 _KEY_SIZES: Final = (16, 32, 64)
 _BOOT_SIGNATURE: Final = b"\x55\xaa"
@@ -80,7 +81,8 @@ def _entry(
 def _refuse_other_layouts(record: PartitionHeader) -> None:
     if record.key_bytes not in _KEY_SIZES:
         raise HeaderError(
-            f"partition header: a key of {record.key_bytes} bytes, the places of areas are known "
+            f"partition header: a key of {counted(record.key_bytes, 'byte')}, the places "
+            "of areas are known "
             f"for {', '.join(map(str, _KEY_SIZES))}",
             offset=108,
         )

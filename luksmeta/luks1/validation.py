@@ -31,6 +31,7 @@ from luksmeta.luks1.partition_header import (
 )
 from luksmeta.model import SECTOR_SIZE, STRIPES
 from luksmeta.rules import Finding, Rule, and_more, excerpt
+from luksmeta.sizes import counted
 from luksmeta.uuids import is_uuid
 
 _TEXTS: Final = ("cipher-name", "cipher-mode", "hash-spec", "uuid")
@@ -112,7 +113,9 @@ def _broken(record: PartitionHeader, severity: Severity) -> tuple[Violation, ...
 def _key_size(table: Table) -> Iterator[Finding]:
     size = table.record.key_bytes
     if not 0 < size <= KEY_SIZE_MAX:
-        text = f"partition header: a key of {size} bytes, 1 to {KEY_SIZE_MAX} are possible"
+        text = (
+            f"partition header: a key of {counted(size, 'byte')}, 1 to {KEY_SIZE_MAX} are possible"
+        )
         yield "key-bytes", text
 
 
@@ -136,7 +139,10 @@ def _size_of_hash(name: str) -> int | None:
 def _stripes(table: Table) -> Iterator[Finding]:
     for keyslot_id, entry in enumerate(table.entries):
         if entry.stripes != STRIPES:
-            text = f"keyslot {keyslot_id}: {entry.stripes} stripes, there are always {STRIPES}"
+            text = (
+                f"keyslot {keyslot_id}: {counted(entry.stripes, 'stripe')}, there are "
+                f"always {STRIPES}"
+            )
             yield f"keyslots.{keyslot_id}.stripes", text
 
 
@@ -227,7 +233,10 @@ def _encrypted(table: Table) -> Iterator[Finding]:
 def _digest_cost(table: Table) -> Iterator[Finding]:
     iterations = table.record.mk_digest_iter
     if iterations < MIN_ITERATIONS:
-        text = f"partition header: {iterations} iterations of the digest, {MIN_ITERATIONS} is least"
+        text = (
+            f"partition header: {counted(iterations, 'iteration')} of the digest, "
+            f"{MIN_ITERATIONS} is least"
+        )
         yield "mk-digest-iter", text
 
 
@@ -244,7 +253,10 @@ def _state(table: Table) -> Iterator[Finding]:
 def _keyslot_cost(table: Table) -> Iterator[Finding]:
     for keyslot_id, entry in enumerate(table.entries):
         if entry.is_active and entry.iterations < MIN_ITERATIONS:
-            text = f"keyslot {keyslot_id}: {entry.iterations} iterations, {MIN_ITERATIONS} is least"
+            text = (
+                f"keyslot {keyslot_id}: {counted(entry.iterations, 'iteration')}, "
+                f"{MIN_ITERATIONS} is least"
+            )
             yield f"keyslots.{keyslot_id}.iterations", text
 
 

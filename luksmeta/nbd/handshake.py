@@ -33,6 +33,7 @@ from luksmeta.nbd.protocol import (
     OptionReply,
     ProtocolError,
 )
+from luksmeta.sizes import counted
 
 CONTEXT: Final = 1  # the id of base:allocation on every connection
 _DATA_MAX: Final = 64 << 10  # bytes of an option; the longest sensible one has some names
@@ -101,7 +102,9 @@ class Handshake:
         """Answer one option; whether others may follow."""
         magic, option, length = OPTION.unpack(self._channel.receive(OPTION.size))
         if magic != OPTION_MAGIC or length > _DATA_MAX:
-            raise ProtocolError(f"option {option} with magic {magic!r} and {length} bytes")
+            raise ProtocolError(
+                f"option {option} with magic {magic!r} and {counted(length, 'byte')}"
+            )
         data = self._channel.receive(length)
         if option == Option.EXPORT_NAME:
             self._old_export(bytes(data))
@@ -234,12 +237,12 @@ class _Fields:
     def end(self) -> None:
         """Refuse what is left."""
         if self._data:
-            raise self._odd(f"{len(self._data)} bytes too many")
+            raise self._odd(f"{counted(len(self._data), 'byte')} too many")
 
     def _take(self, size: int) -> bytes:
         taken, self._data = self._data[:size], self._data[size:]
         if len(taken) < size:
-            raise self._odd(f"{size - len(taken)} bytes are missing")
+            raise self._odd(f"{counted(size - len(taken), 'byte')} too few")
         return taken
 
     def _odd(self, text: str) -> _Refused:

@@ -8,25 +8,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Self
 
+from luksmeta.closing import Closing
 from luksmeta.nbd.channel import Channel, ConnectionEndedError
 from luksmeta.nbd.handshake import Handshake, Offer
 from luksmeta.nbd.protocol import ProtocolError
 from luksmeta.nbd.transmission import Transmission
+from luksmeta.sizes import counted
 
 CONNECTIONS: Final = 16
 HANDSHAKE_SECONDS: Final = 10.0
+REQUEST_SECONDS: Final = 600.0
 PATIENCE_SECONDS: Final = 5.0  # for requests that are under way at the end
+_LOOK_AGAIN_SECONDS: Final = 0.1  # whether a connection that is too late has ended
 
 
-class Server:
+class Server(Closing):
     """Serves what is on offer to whoever connects, from ``with`` on until its end.
 
     More than ``connections`` at once are turned away. ``log`` gets a line for each connection that
-    ends otherwise than it should. At the end requests under way are answered, and all connections
-    closed; flushing is left to who owns the export.
+    ends otherwise than it should. The handshake may take ``handshake_seconds``, the client's part
+    in a request ``request_seconds``, and more where it is large.
+
+    At the end requests under way are answered, and all connections closed; flushing is left to who
+    owns the export.
     """
 
     def __init__(
@@ -36,12 +42,14 @@ class Server:
         *,
         connections: int = CONNECTIONS,
         handshake_seconds: float = HANDSHAKE_SECONDS,
+        request_seconds: float = REQUEST_SECONDS,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._listener = listener
         self._offer = offer
         self._connections_max = connections
         self._handshake_seconds = handshake_seconds
+        self._request_seconds = request_seconds
         self._log = log
         self._over = threading.Event()
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -53,21 +61,13 @@ class Server:
         self._accepting.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     def wait(self) -> None:
-        """Return when somebody has called :meth:`stop`."""
+        """Return when somebody has called :meth:`close`."""
         # Windows tells a thread that waits without an end of no signal.
         while not self._over.wait(0.2 if sys.platform == "win32" else None):
             continue
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End all connections; harmless when repeated."""
         if self._over.is_set():
             return
@@ -96,7 +96,7 @@ class Server:
     def _accept(self) -> None:
         self._listener.setblocking(False)
         while not self._over.is_set():
-            select.select([self._listener, self._wake_reader], [], [])
+            select.select([self._listener, self._wake_reader], [], [], self._keep_limits())
             try:
                 connected, _ = self._listener.accept()
             except BlockingIOError:
@@ -107,13 +107,20 @@ class Server:
                 continue
             self._begin(connected)
 
+    def _keep_limits(self) -> float:
+        """End the connections that are too late; the seconds until somebody else can be."""
+        with self._lock:
+            left = [channel.keep_limit() for channel in self._connections.values()]
+        return max(_LOOK_AGAIN_SECONDS, min([self._request_seconds, *left]))
+
     def _begin(self, connected: socket.socket) -> None:
         with self._lock:
             if len(self._connections) >= self._connections_max:
-                self._log(f"turned away: {len(self._connections)} connections are open")
+                self._log(f"turned away: {counted(len(self._connections), 'connection')} open")
                 connected.close()
                 return
-            channel = Channel(connected, seconds=self._handshake_seconds)
+            channel = Channel(connected)
+            channel.allow(self._handshake_seconds, "the handshake")
             thread = threading.Thread(target=self._serve, args=(channel,), daemon=True)
             self._connections[thread] = channel
             try:
@@ -129,7 +136,13 @@ class Server:
             agreed = Handshake(channel, self._offer).run()
             if agreed is not None:
                 channel.wait_for_ever()
-                Transmission(channel, self._offer.export, agreed, self._over.is_set).run()
+                Transmission(
+                    channel,
+                    self._offer.export,
+                    agreed,
+                    seconds=self._request_seconds,
+                    is_over=self._over.is_set,
+                ).run()
         except (ProtocolError, ConnectionEndedError, MemoryError) as error:
             self._log(f"a connection ended: {error or 'out of memory'}")
         finally:

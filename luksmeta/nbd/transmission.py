@@ -5,6 +5,7 @@ Source: doc/proto.md of the NetworkBlockDevice project, "Transmission phase".
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
@@ -33,8 +34,10 @@ from luksmeta.nbd.protocol import (
     Request,
     RequestError,
 )
+from luksmeta.sizes import counted
 
 _KEPT: Final = 1 << 20  # bytes of the buffer that stay between requests
+_SLOWEST: Final = 64 << 10  # bytes a second that a client can do at least
 _EXTENTS_MAX: Final = 4096  # of one reply
 _MESSAGE_MAX: Final = 4096  # bytes
 _FLAGS: Final[Mapping[int, int]] = {
@@ -45,19 +48,38 @@ _FLAGS: Final[Mapping[int, int]] = {
     Command.WRITE_ZEROES: int(CommandFlag.FUA | CommandFlag.NO_HOLE),
     Command.BLOCK_STATUS: int(CommandFlag.REQ_ONE),
 }
+_NUMBERS: Final = {  # of the system's errors; every other is EIO
+    errno.ENOSPC: ErrorNumber.ENOSPC,
+    getattr(errno, "EDQUOT", errno.ENOSPC): ErrorNumber.ENOSPC,
+    errno.EFBIG: ErrorNumber.ENOSPC,
+    errno.EROFS: ErrorNumber.EPERM,
+    errno.ENOMEM: ErrorNumber.ENOMEM,
+    errno.ENOTSUP: ErrorNumber.ENOTSUP,
+}
 _FUA: Final = int(CommandFlag.FUA)
 _CHANGES: Final = (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
 
 
 class Transmission:
-    """The requests of one connection. ``is_over`` is asked between them, and within long ones."""
+    """The requests of one connection. ``is_over`` is asked between them, and within long ones.
+
+    The client may take ``seconds`` for what it sends behind a request, and for taking its reply,
+    and longer for many bytes.
+    """
 
     def __init__(
-        self, channel: Channel, export: Export, agreed: Agreement, is_over: Callable[[], bool]
+        self,
+        channel: Channel,
+        export: Export,
+        agreed: Agreement,
+        *,
+        seconds: float,
+        is_over: Callable[[], bool],
     ) -> None:
         self._channel = channel
         self._export = export
         self._agreed = agreed
+        self._seconds = seconds
         self._is_over = is_over
         self._header = bytearray(REQUEST.size)
         self._buffer = bytearray()
@@ -76,7 +98,10 @@ class Transmission:
             try:
                 self._answer(request, payload)
             except RequestError as error:
-                self._reply_error(request, error)
+                self._reply_error(request, error.number, str(error))
+            except OSError as error:  # the device's
+                number = _NUMBERS.get(error.errno or 0, ErrorNumber.EIO)
+                self._reply_error(request, number, error.strerror or str(error))
             if len(self._buffer) > _KEPT:
                 self._buffer = bytearray()
 
@@ -87,7 +112,9 @@ class Transmission:
         if request.length > LENGTH_MAX:
             raise ProtocolError(f"write of {request.length} bytes, {LENGTH_MAX} at most")
         payload = self._room(request.length)
+        self._allow(request.length)
         self._channel.receive_into(payload)
+        self._channel.wait_for_ever()
         return payload
 
     def _answer(self, request: Request, payload: memoryview) -> None:
@@ -124,7 +151,8 @@ class Transmission:
             number = ErrorNumber.ENOSPC if request.command in _CHANGES else ErrorNumber.EINVAL
             raise RequestError(
                 number,
-                f"{request.length} bytes at {request.offset:#x}, it ends at {self._export.size:#x}",
+                f"{counted(request.length, 'byte')} at {request.offset:#x}, it ends at "
+                f"{self._export.size:#x}",
             )
 
     def _read(self, request: Request) -> None:
@@ -135,13 +163,13 @@ class Transmission:
         data = self._room(request.length)
         self._export.read_into(request.offset, data)
         if not self._agreed.structured:
-            self._channel.send(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie), data)
+            self._send(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie), data)
         elif not data:
             self._reply_done(request)
         else:
             place = OFFSET.pack(request.offset)
             length = len(place) + len(data)
-            self._channel.send(_chunk(request, ChunkType.OFFSET_DATA, length) + place, data)
+            self._send(_chunk(request, ChunkType.OFFSET_DATA, length) + place, data)
 
     def _block_status(self, request: Request) -> None:
         if not self._agreed.has_context:
@@ -152,22 +180,31 @@ class Transmission:
         states = islice(self._export.states(request.offset, request.length), count)
         extents = b"".join(EXTENT.pack(length, state) for length, state in states)
         data = CONTEXT_ID.pack(CONTEXT) + extents
-        self._channel.send(_chunk(request, ChunkType.BLOCK_STATUS, len(data)) + data)
+        self._send(_chunk(request, ChunkType.BLOCK_STATUS, len(data)) + data)
 
     def _reply_done(self, request: Request) -> None:
         if self._agreed.structured:
-            self._channel.send(_chunk(request, ChunkType.NONE, 0))
+            self._send(_chunk(request, ChunkType.NONE, 0))
         else:
-            self._channel.send(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
+            self._send(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
 
-    def _reply_error(self, request: Request, error: RequestError) -> None:
+    def _reply_error(self, request: Request, number: ErrorNumber, text: str) -> None:
         if not self._agreed.structured:
-            reply = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, error.number, request.cookie)
+            reply = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, number, request.cookie)
         else:
-            message = str(error).encode(errors="replace")[:_MESSAGE_MAX]
-            data = CHUNK_ERROR.pack(error.number, len(message)) + message
+            message = text.encode(errors="replace")[:_MESSAGE_MAX]
+            data = CHUNK_ERROR.pack(number, len(message)) + message
             reply = _chunk(request, ChunkType.ERROR, len(data)) + data
-        self._channel.send(reply)
+        self._send(reply)
+
+    def _send(self, head: bytes, data: memoryview | None = None) -> None:
+        self._allow(len(head) + len(data or b""))
+        self._channel.send(head, data)
+        self._channel.wait_for_ever()
+
+    def _allow(self, size: int) -> None:
+        """The client may take its time, but not for ever: its request holds memory meanwhile."""
+        self._channel.allow(self._seconds + size / _SLOWEST, "a request")
 
     def _room(self, size: int) -> memoryview:
         """So much of the buffer, with whatever it holds."""

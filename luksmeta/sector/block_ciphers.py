@@ -10,6 +10,7 @@ from typing import Final
 from luksmeta.errors import AlgorithmError
 from luksmeta.secret import BytesLike
 from luksmeta.sector.parts import BlockCipher
+from luksmeta.sizes import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ def create(name: str, key: BytesLike) -> BlockCipher:
     algorithm = find(name)
     if len(key) not in algorithm.key_sizes:
         raise AlgorithmError(
-            f"cipher {name}: key has {len(key)} bytes, takes {spell_sizes(algorithm.key_sizes)}",
+            f"cipher {name}: key has {counted(len(key), 'byte')}, takes "
+            f"{spell_sizes(algorithm.key_sizes)}",
             kind="cipher",
             name=name,
         )
@@ -109,7 +111,7 @@ def libgcrypt_number(algorithm: Algorithm, key_size: int) -> int:
     if found is None:
         raise AlgorithmError(
             f"cipher {algorithm.name}: the OpenSSL of the Python package cryptography lacks it, "
-            f"and libgcrypt has it for keys of other than {key_size} bytes",
+            f"and libgcrypt has it for keys of other than {counted(key_size, 'byte')}",
             kind="cipher",
             name=algorithm.name,
         )

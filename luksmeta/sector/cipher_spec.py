@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from luksmeta.errors import AlgorithmError
 from luksmeta.sector.block_ciphers import ALGORITHMS, spell_sizes
+from luksmeta.sizes import counted
 
 TEXT_MAX: Final = 256  # bytes; a bound of ours: the kernel's names end at 128 (CRYPTO_MAX_ALG_NAME)
 
@@ -155,7 +156,7 @@ def check_key_size(spec: CipherSpec, key_size: int) -> None:
     if sizes is None or key_size in sizes:
         return
     raise AlgorithmError(
-        f"cipher {spec}: key has {key_size} bytes, takes {spell_sizes(sizes)}",
+        f"cipher {spec}: key has {counted(key_size, 'byte')}, takes {spell_sizes(sizes)}",
         kind="cipher",
         name=spec.text,
     )

@@ -7,6 +7,7 @@ from typing import Final
 
 from luksmeta.model import Pbkdf2Digest
 from luksmeta.rules import Finding
+from luksmeta.sizes import counted
 from luksmeta.trust.rule import PolicyRule, Subject
 from luksmeta.trust.settings import Names, Range
 
@@ -16,7 +17,7 @@ _SPEC: Final = "LUKS2 specification 1.1.4, section 3.4"
 def _count(subject: Subject, allowed: Range) -> Iterator[Finding]:
     number = len(subject.metadata.digests)
     if number not in allowed:
-        yield "digests", f"header: has {number} digests, allowed are {allowed}"
+        yield "digests", f"header: has {counted(number, 'digest')}, allowed are {allowed}"
 
 
 def _type(subject: Subject, allowed: Names) -> Iterator[Finding]:
@@ -48,7 +49,7 @@ def _iterations(subject: Subject, allowed: Range) -> Iterator[Finding]:
     for digest_id, digest in _proofs(subject):
         if digest.iterations not in allowed:
             asked = str(digest.iterations)[:40]
-            text = f"digest {digest_id}: {asked} iterations, allowed are {allowed}"
+            text = f"digest {digest_id}: {counted(asked, 'iteration')}, allowed are {allowed}"
             yield f"digests.{digest_id}.iterations", text
 
 

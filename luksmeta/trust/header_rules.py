@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from luksmeta.rules import Finding
+from luksmeta.sizes import counted
 from luksmeta.trust import hidden_rules
 from luksmeta.trust.rule import REENCRYPTION_CVE, PolicyRule, Subject
 from luksmeta.trust.settings import Names, Numbers, Range, switch, text
@@ -74,7 +75,7 @@ def _seqid(subject: Subject, allowed: Range) -> Iterator[Finding]:
 def _token_count(subject: Subject, allowed: Range) -> Iterator[Finding]:
     number = len(subject.metadata.tokens)
     if number not in allowed:
-        yield "tokens", f"header: has {number} tokens, allowed are {allowed}"
+        yield "tokens", f"header: has {counted(number, 'token')}, allowed are {allowed}"
 
 
 def _token_type(subject: Subject, allowed: Names) -> Iterator[Finding]:

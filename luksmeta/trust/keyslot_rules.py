@@ -10,6 +10,7 @@ from luksmeta.kdf.pbkdf import Argon2i, Argon2id, Pbkdf2
 from luksmeta.luks2.limits import AREA_ALIGNMENT
 from luksmeta.model import STRIPES, ForeignKdf, Keyslot, KeyslotPriority
 from luksmeta.rules import Finding
+from luksmeta.sizes import counted
 from luksmeta.trust.rule import NULL_CIPHER_CVES, Check, PolicyRule, Subject
 from luksmeta.trust.segment_rules import is_null
 from luksmeta.trust.settings import Names, Numbers, Range, switch
@@ -28,7 +29,7 @@ def _known(subject: Subject) -> Iterator[tuple[int, Keyslot]]:
 def _count(subject: Subject, allowed: Range) -> Iterator[Finding]:
     number = len(subject.metadata.keyslots)
     if number not in allowed:
-        yield "keyslots", f"header: has {number} keyslots, allowed are {allowed}"
+        yield "keyslots", f"header: has {counted(number, 'keyslot')}, allowed are {allowed}"
 
 
 def _type(subject: Subject, allowed: Names) -> Iterator[Finding]:
@@ -105,7 +106,8 @@ def _salt(subject: Subject, allowed: Numbers) -> Iterator[Finding]:
     for keyslot_id, keyslot in _known(subject):
         if len(keyslot.salt) not in allowed:
             text = (
-                f"keyslot {keyslot_id}: salt has {len(keyslot.salt)} bytes, allowed are {allowed}"
+                f"keyslot {keyslot_id}: salt has "
+                f"{counted(len(keyslot.salt), 'byte')}, allowed are {allowed}"
             )
             yield f"keyslots.{keyslot_id}.kdf.salt", text
 
@@ -114,7 +116,7 @@ def _stripes(subject: Subject, allowed: Numbers) -> Iterator[Finding]:
     for keyslot_id, keyslot in _known(subject):
         if keyslot.af.stripes not in allowed:
             stripes = str(keyslot.af.stripes)[:40]
-            text = f"keyslot {keyslot_id}: {stripes} stripes, allowed are {allowed}"
+            text = f"keyslot {keyslot_id}: {counted(stripes, 'stripe')}, allowed are {allowed}"
             yield f"keyslots.{keyslot_id}.af.stripes", text
 
 
@@ -133,7 +135,10 @@ def _exact_area(subject: Subject, _: bool) -> Iterator[Finding]:
     for keyslot_id, keyslot in _known(subject):
         area, needed = keyslot.area, align_up(keyslot.key_size * STRIPES, AREA_ALIGNMENT)
         if area.size != needed:
-            text = f"keyslot {keyslot_id}: area of {area.size} bytes, its key takes {needed}"
+            text = (
+                f"keyslot {keyslot_id}: area of {counted(area.size, 'byte')}, its key "
+                f"takes {needed}"
+            )
             yield f"keyslots.{keyslot_id}.area.size", text
         if area.offset % AREA_ALIGNMENT:
             text = f"keyslot {keyslot_id}: area begins at {area.offset:#x}, no multiple of 0x1000"

@@ -7,6 +7,7 @@ from typing import Final
 
 from luksmeta.model import CryptSegment, Dynamic, Segment
 from luksmeta.rules import Finding
+from luksmeta.sizes import counted
 from luksmeta.trust.rule import NULL_CIPHER_CVES, REENCRYPTION_CVE, PolicyRule, Subject
 from luksmeta.trust.settings import Names, Numbers, Range, one_of, switch
 
@@ -29,7 +30,7 @@ def _crypt(subject: Subject) -> Iterator[tuple[int, CryptSegment]]:
 def _count(subject: Subject, allowed: Range) -> Iterator[Finding]:
     number = len(subject.metadata.segments)
     if number not in allowed:
-        yield "segments", f"header: has {number} segments, allowed are {allowed}"
+        yield "segments", f"header: has {counted(number, 'segment')}, allowed are {allowed}"
 
 
 def _type(subject: Subject, allowed: Names) -> Iterator[Finding]:
@@ -66,7 +67,9 @@ def _sector_size(subject: Subject, allowed: Numbers) -> Iterator[Finding]:
     for segment_id, segment in _crypt(subject):
         if segment.sector_size not in allowed:
             size = segment.sector_size
-            text = f"segment {segment_id}: sectors of {size} bytes, allowed are {allowed}"
+            text = (
+                f"segment {segment_id}: sectors of {counted(size, 'byte')}, allowed are {allowed}"
+            )
             yield f"segments.{segment_id}.sector_size", text
 
 
@@ -123,7 +126,7 @@ def _digests(subject: Subject, allowed: Range) -> Iterator[Finding]:
     for segment_id, _ in _crypt(subject):
         number = sum(segment_id in digest.segments for digest in digests)
         if number not in allowed:
-            text = f"segment {segment_id}: is in {number} digests, allowed are {allowed}"
+            text = f"segment {segment_id}: is in {counted(number, 'digest')}, allowed are {allowed}"
             yield f"segments.{segment_id}", text
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from luksmeta.secret import SecretBytes
+from luksmeta.sizes import counted
 
 SEAL_TYPE: Final = "luksmeta-seal"
 """The type of the token that holds the seal, which is no part of what it seals."""
@@ -54,4 +55,4 @@ def hash_of_size(size: int) -> str:
     for name in HASHES:
         if hashlib.new(name).digest_size == size:
             return name
-    raise ValueError(f"measurement of {size} bytes, {', '.join(HASHES)} have 32, 48, 64")
+    raise ValueError(f"measurement of {counted(size, 'byte')}, {', '.join(HASHES)} have 32, 48, 64")

@@ -219,7 +219,7 @@ def test_a_policy_file_that_makes_no_sense_is_status_1(tmp_path: Path) -> None:
     image = good(tmp_path / "volume.img")
     refused(luksmeta("check", image, "--policy", policy), 1, "policy ours", "'keyslots.cuont'")
     policy.write_text("[keyslots]\ncount = 7\n")
-    assert "has 1 keyslots, allowed are 7" in broken(luksmeta("check", image, "--policy", policy))
+    assert "has 1 keyslot, allowed are 7" in broken(luksmeta("check", image, "--policy", policy))
 
 
 def test_checking_writes_nothing_and_needs_no_right_to(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_a_full_or_closed_standard_output_is_status_4(image: Path, length: str) 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("command", ["hash", "report", "backup-header"])
+@pytest.mark.parametrize("command", ["hash", "report", "backup-header", "export-header"])
 def test_a_new_file_is_said_to_be_whole_where_nothing_else_can_be_said(
     image: Path, tmp_path: Path, command: str
 ) -> None:

@@ -181,7 +181,7 @@ def test_status_and_unmap(fake: FakeKernel) -> None:
     assert document["segments"][0]["cipher"] == "aes-xts-plain64"
     answer = luksmeta("unmap", "n", "--dry-run", "--json")
     assert answer.json == {"plan": [{"step": "unmap", "name": "n", "device": "253:4"}]}
-    assert "open 1 times" in answer.err
+    assert "open 1 time" in answer.err
     assert "Nothing was unmapped" in done(luksmeta("unmap", "n", "--dry-run", "--deferred")).out
     assert not any("remove" in call for call in fake.calls)
     assert done(luksmeta("unmap", "n", "--json")).json == {"name": "n", "device": "253:4"}

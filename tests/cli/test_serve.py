@@ -303,9 +303,20 @@ def test_what_is_wrong_is_said_at_once(image: Path, tmp_path: Path) -> None:
         ("--tls-verify-peer",),
         ("--offset", "1"),
         ("--connections", "0"),
+        ("--request-time", "0"),
         ("--export-name", "x" * 4097),
     ):
         refused(run("serve", image, *wrong, stdin=line), 1)
+
+
+def test_a_client_that_stalls_is_cut_off(image: Path) -> None:
+    with _serving(image, "--writable", "--debug", "--request-time", "0.3") as server:
+        with server.client() as client:
+            client.send(WRITE, 0, 4096, b"half")
+            assert client.is_closed()
+        status, err = server.end()
+    assert status == 0
+    assert "a connection ended: a request took too long" in err
 
 
 def test_an_address_for_everybody_is_warned_about(image: Path) -> None:

@@ -160,7 +160,7 @@ def test_an_origin_changes_only_when_its_snapshot_has_the_old_bytes() -> None:
 def test_a_write_that_does_not_fit_changes_nothing(kind: str) -> None:
     made = pair(10, kind=kind)
     made.snapshot.write_at(0, bytes(8 * 512))  # header, area, 8 chunks
-    with pytest.raises(StoreFullError, match="1 chunks do not fit, 0 of 512 bytes do"):
+    with pytest.raises(StoreFullError, match="1 chunk cannot fit, 0 of 512 bytes can"):
         made.snapshot.write_at(8 * 512, b"x")
     assert made.shown() == bytes(8 * 512) + _ORIGIN[8 * 512 :]
     made.snapshot.write_at(7, b"known chunks can still change")

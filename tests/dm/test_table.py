@@ -67,7 +67,7 @@ def test_comments_and_empty_lines_are_left_out() -> None:
         ("0 8 zero\n7 8 zero", "starts at sector 7, what is before it ends at 8"),
         ("0 0 zero", f"line 1: zero: 0 sectors, from 1 to {SECTORS_MAX}"),
         (f"0 {SECTORS_MAX + 1} zero", f"{SECTORS_MAX + 1} sectors, from 1 to {SECTORS_MAX}"),
-        (f"0 {SECTORS_MAX} zero\n{SECTORS_MAX} 1 zero", "1 sectors, from 1 to 0"),
+        (f"0 {SECTORS_MAX} zero\n{SECTORS_MAX} 1 zero", "1 sector, from 1 to 0"),
         ("0 8 a-name-of-16-chr", "a target of 16 characters, the most are 15"),
     ],
 )

@@ -194,11 +194,11 @@ _REFUSED = [
     ("0 8 crypt aes-xts-plain64 zz 0 a 0", "argument 2, the key, is no hex"),
     (
         "0 8 crypt aes-xts-plain64 00 0 a 0",
-        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 bytes",
+        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 byte",
     ),
     (
         "0 8 crypt nonsense-xts-plain64 00 0 a 0",
-        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 bytes",
+        "line 1: crypt: argument 1: this cipher is not available here with a key of 1 byte",
     ),
     (
         "0 8 crypt aes-xts-plain64 :64:logon:cryptsetup:u-d0 0 a 0",

@@ -11,7 +11,8 @@ import luksmeta
 from luksmeta import Limits, MemoryStorage, Pbkdf2, SecretBytes, UnsupportedError, VolumeKeyError
 from luksmeta.forensics.recovery import recovery as recovery_module
 from luksmeta.forensics.recovery.data_start import DataStart
-from luksmeta.forensics.recovery.from_volume_key import CIPHERS, Known, find_data
+from luksmeta.forensics.recovery.from_volume_key import CIPHERS, find_data
+from luksmeta.forensics.recovery.known import Known
 from luksmeta.forensics.recovery.proving import knows
 from luksmeta.format_options import Version
 from luksmeta.model import CryptSegment

@@ -6,6 +6,7 @@ import errno
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 import luksmeta
 from luksmeta import StorageError
 from luksmeta.fuse import mounting
+from luksmeta.plaintext_device import PlaintextDevice
 from luksmeta.secret import BytesLike
+from luksmeta.segment_stream import SegmentStream
 from tests import builders
 from tests.requirement import missing
 
@@ -42,19 +45,29 @@ class _Disk(luksmeta.MemoryStorage):
             raise StorageError("as the test wants it") from OSError(self.number, "")
 
 
-@contextmanager
-def _filesystem(*, writable: bool = True) -> Iterator[tuple[PayloadFilesystem, _Disk]]:
+def _filesystem_class() -> type[PayloadFilesystem]:
     try:
-        filesystem = mounting.filesystem_class()
+        return mounting.filesystem_class()
     except luksmeta.UnsupportedError as error:
         missing(str(error))
+
+
+@contextmanager
+def _filesystem(*, writable: bool = True) -> Iterator[tuple[PayloadFilesystem, _Disk]]:
+    filesystem = _filesystem_class()
     disk = _Disk(builders.image("luks2"))
+    with _stream(disk, writable=writable) as stream:
+        yield filesystem(PlaintextDevice(stream), writable=writable), disk
+
+
+@contextmanager
+def _stream(disk: _Disk, *, writable: bool = True) -> Iterator[SegmentStream]:
     with (
         luksmeta.open(disk, writable=writable) as volume,
         volume.unlock(builders.FIRST) as unlocked,
         unlocked.open(writable=writable) as stream,
     ):
-        yield filesystem(stream, writable=writable), disk
+        yield stream
         disk.number = 0
 
 
@@ -120,6 +133,24 @@ def test_after_a_failed_flush_nothing_is_promised_any_more() -> None:
             files.fsync(_PATH, 0, 0)
         with _error(errno.EIO):
             files.write(_PATH, b"x", 0, 0)
+
+
+def test_an_unmounting_tells_of_what_an_earlier_flush_lost(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _filesystem_class()
+    disk = _Disk(builders.image("luks2"))
+    with _stream(disk) as stream:
+
+        def used(filesystem: PayloadFilesystem, *_: object, **__: object) -> None:
+            disk.number = errno.ENOSPC
+            with _error(errno.ENOSPC):
+                filesystem.fsync(_PATH, 0, 0)
+            disk.number = 0
+
+        monkeypatch.setattr(mounting, "_run", used)
+        with pytest.raises(StorageError, match="not all that was written is safe"):
+            mounting.mount(stream, tmp_path, name="disk", writable=True)
 
 
 def test_a_read_only_volume_takes_no_write() -> None:

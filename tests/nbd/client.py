@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from luksmeta.nbd.export import Export
 from luksmeta.nbd.handshake import Offer
 from luksmeta.nbd.listening import listen_tcp
 from luksmeta.nbd.server import Server
+from luksmeta.plaintext_device import PlaintextDevice
 from luksmeta.storage import Storage
 from tests import builders
 
@@ -155,16 +157,26 @@ class Served:
     """A running server."""
 
     server: Server
+    device: PlaintextDevice
     export: Export
     address: tuple[str, int]
     storage: Storage
     warnings: list[str]
+    log: list[str]
 
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A new connection."""
         with socket.create_connection(self.address, SECONDS) as connected:
             yield Client(connected)
+
+    def logged(self) -> list[str]:
+        """The log, once it has a line."""
+        end = time.monotonic() + SECONDS
+        while not self.log:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        return self.log
 
 
 @contextmanager
@@ -178,6 +190,7 @@ def served(
     allow_discards: bool = False,
     connections: int = 16,
     handshake_seconds: float = 10,
+    request_seconds: float = 600,
 ) -> Iterator[Served]:
     """Serve a volume, by default a LUKS2 one in memory, on a port of its own."""
     storage = storage or builders.memory("luks2")
@@ -187,15 +200,21 @@ def served(
         unlocked.open(writable=writable) as stream,
     ):
         warnings: list[str] = []
-        export = Export(
-            stream, writable=writable, allow_discards=allow_discards, warn=warnings.append
-        )
+        log: list[str] = []
+        device = PlaintextDevice(stream, warn=warnings.append)
+        export = Export(device, writable=writable, allow_discards=allow_discards)
         offer = Offer(export, name, description, tls)
         listener = listen_tcp("127.0.0.1", 0)
         with Server(
-            listener, offer, connections=connections, handshake_seconds=handshake_seconds
+            listener,
+            offer,
+            connections=connections,
+            handshake_seconds=handshake_seconds,
+            request_seconds=request_seconds,
+            log=log.append,
         ) as server:
-            yield Served(server, export, listener.getsockname()[:2], storage, warnings)
+            address = listener.getsockname()[:2]
+            yield Served(server, device, export, address, storage, warnings, log)
 
 
 def file_volume(path: Path) -> luksmeta.FileStorage:

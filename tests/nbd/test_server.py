@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -136,13 +137,13 @@ def test_the_end_answers_what_is_under_way_and_leaves_no_thread() -> None:
         half.start()
         half.send(WRITE, 0, 4096, b"half")
         begun = time.monotonic()
-        running.server.stop()
+        running.server.close()
         assert time.monotonic() - begun < 4
         assert idle.is_closed()
         assert half.is_closed()
         with pytest.raises(ConnectionRefusedError):
             running.client().__enter__()
-        running.server.stop()
+        running.server.close()
     assert threading.active_count() == before
 
 
@@ -168,7 +169,7 @@ def test_a_client_that_reads_nothing_cannot_hold_up_the_end(
             seen, now = now, repr(reads)
         assert now != "count(3000)"
         begun = time.monotonic()
-        running.server.stop()
+        running.server.close()
         assert time.monotonic() - begun < 4
         assert threading.active_count() == before
 
@@ -178,19 +179,80 @@ def test_the_end_interrupts_a_long_request(monkeypatch: pytest.MonkeyPatch) -> N
         client.start()
         monkeypatch.setattr("luksmeta.nbd.export._ZEROES", bytes(1))
         written = threading.Event()
-        write_at = running.export._stream.write_at
+        write = running.device.write
 
         def slow(*arguments: object, **options: object) -> None:
-            write_at(*arguments, **options)  # type: ignore[arg-type]
+            write(*arguments, **options)  # type: ignore[arg-type]
             written.set()
             time.sleep(0.01)
 
-        monkeypatch.setattr(running.export._stream, "write_at", slow)
+        monkeypatch.setattr(running.device, "write", slow)
         client.send(WRITE_ZEROES, 0, builders.DATA_SIZE)  # ten minutes of it
         assert written.wait(20)
-        running.server.stop()
+        running.server.close()
         reply = client._structured_reply()
         assert (reply.error, reply.message) == (108, "the server ends")
+
+
+# --- clients that stall ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_dripping", [False, True])
+def test_a_write_that_does_not_arrive_in_time_ends_its_connection_alone(is_dripping: bool) -> None:
+    with (
+        served(request_seconds=0.3) as running,
+        running.client() as idle,
+        running.client() as client,
+    ):
+        idle.start()
+        client.start()
+        before = idle.ask(READ, 0, 4096).data
+        begun = time.monotonic()
+        client.send(WRITE, 0, 4096, b"x" * 2000)
+        while not running.log:
+            assert time.monotonic() < begun + 20
+            time.sleep(0.05)
+            if is_dripping:
+                with suppress(OSError):  # cut off by now
+                    client.socket.sendall(b"x")
+        assert running.log == ["a connection ended: a request took too long"]
+        assert 0.3 <= time.monotonic() - begun < 10
+        assert client.is_closed()
+        assert idle.ask(READ, 0, 4096).data == before
+
+
+def test_a_reply_that_is_not_taken_in_time_ends_its_connection() -> None:
+    with served(request_seconds=0.3) as running, running.client() as client:
+        client.start()
+        with suppress(OSError):
+            for _ in range(3000):
+                client.send(READ, 0, builders.DATA_SIZE)
+        assert running.logged() == ["a connection ended: a request took too long"]
+
+
+def test_large_requests_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("luksmeta.nbd.transmission._SLOWEST", 1)
+    with served(request_seconds=0.1) as running, running.client() as client:
+        client.start()
+        client.send(WRITE, 0, 512, b"x" * 500)
+        time.sleep(0.5)
+        client.socket.sendall(b"x" * 12)
+        assert client._structured_reply().error == 0
+
+
+def test_the_disk_may_take_as_long_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(request_seconds=0.1) as running, running.client() as client:
+        client.start()
+        write = running.device.write
+
+        def slow(*arguments: object, **options: object) -> None:
+            time.sleep(0.5)
+            write(*arguments, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(running.device, "write", slow)
+        assert client.ask(WRITE, 0, data=b"data").error == 0
+        time.sleep(0.3)  # between requests
+        assert client.ask(READ, 0, 4).data == b"data"
 
 
 # --- where it listens ----------------------------------------------------------------------------

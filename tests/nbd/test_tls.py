@@ -84,6 +84,15 @@ def test_who_speaks_no_tls_is_cut_off(folder: Path) -> None:
         _use(running, folder)
 
 
+def test_who_begins_no_tls_after_asking_for_it_is_cut_off(folder: Path) -> None:
+    with served(tls=server_context(folder), handshake_seconds=0.3) as running:
+        with running.client() as client:
+            client.greet()
+            assert client.option(5) == [(ACK, b"")]
+            assert client.is_closed()
+        assert running.logged() == ["a connection ended: the handshake took too long"]
+
+
 @pytest.mark.parametrize("name", ["server-cert.pem", "server-key.pem", "ca-cert.pem"])
 def test_a_certificate_that_is_missing_or_none_is_named(tmp_path: Path, name: str) -> None:
     folder = certificates.make(tmp_path / "certificates")

@@ -183,7 +183,7 @@ def test_after_a_failed_flush_nothing_is_written_on_any_connection(
         assert (disk.flushes, disk.data) == (flushes, content)
         assert other.ask(READ, 0, 512).error == 0
         with pytest.raises(StorageError, match="not all that was written is safe"):
-            running.export.finish()
+            running.device.finish()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.segment import SegmentRun
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 NO_KEY: Final = "-"
@@ -159,7 +160,7 @@ def open_crypt(line: TableLine, devices: Devices) -> Storage:
         device.close()
         raise line.error(
             f"argument 1: this {error.kind} is not available here with a key of "
-            f"{len(crypt.key) // 2} bytes"
+            f"{counted(len(crypt.key) // 2, 'byte')}"
         ) from None  # its text has words of the line
     run = SegmentRun(0, device.size, 0, options.sector_size, crypt.iv_offset, cipher)
     return CryptStorage(device, run)

@@ -8,6 +8,7 @@ from luksmeta.dm.table import TableLine
 from luksmeta.errors import StorageError
 from luksmeta.model import SECTOR_SIZE
 from luksmeta.secret import BytesLike
+from luksmeta.sizes import counted
 from luksmeta.storage import Storage
 
 
@@ -34,10 +35,14 @@ class ErrorStorage(ZeroStorage):
     """Fails every read and write."""
 
     def _read(self, offset: int, size: int) -> bytes:
-        raise StorageError(f"the table has an error target where {size} bytes were to be read")
+        raise StorageError(
+            f"the table has an error target where {counted(size, 'byte')} had to be read"
+        )
 
     def _write(self, offset: int, data: BytesLike) -> None:
-        raise StorageError(f"the table has an error target where {len(data)} bytes were to go")
+        raise StorageError(
+            f"the table has an error target where {counted(len(data), 'byte')} had to go"
+        )
 
 
 def open_zero(line: TableLine, _devices: Devices) -> Storage:

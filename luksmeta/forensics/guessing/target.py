@@ -23,6 +23,7 @@ from luksmeta.requirements import allow_unlocking
 from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
+from luksmeta.sizes import counted
 from luksmeta.unlocking import keyslots_that_open
 from luksmeta.volume import Volume
 from luksmeta.volume_key import checked
@@ -115,7 +116,8 @@ class Target:
         if fit is not None and asked > fit:
             needed = asked * self.memory
             raise ResourceLimitError(
-                f"{asked} processes with {self.memory} KiB each need {needed} KiB, "
+                f"{counted(asked, 'process', 'processes')} with {self.memory} KiB each would "
+                f"need {needed} KiB, "
                 f"the limit is {limit} KiB",
                 asked=needed,
                 limit=limit,
@@ -157,7 +159,8 @@ def _keyslot(metadata: Metadata, keyslot_id: int) -> tuple[Keyslot, Pbkdf]:
     size = max(keyslot.key_size, keyslot.area.key_size)
     if not 0 < size <= _KEY_SIZE_MAX:
         raise KeyslotError(
-            f"keyslot {keyslot_id}: a key of {size} bytes, 1 to {_KEY_SIZE_MAX} are possible"
+            f"keyslot {keyslot_id}: a key of {counted(size, 'byte')}, 1 to "
+            f"{_KEY_SIZE_MAX} are possible"
         )
     return keyslot, keyslot.kdf
 

@@ -24,6 +24,7 @@ from luksmeta.forensics.recovery.candidates import (
 )
 from luksmeta.forensics.recovery.data_start import DataPlace, DataStart
 from luksmeta.forensics.recovery.filesystems import LOOKED_AT, Recognition
+from luksmeta.forensics.recovery.known import Known
 from luksmeta.forensics.recovery.placing import with_place
 from luksmeta.format_options import FormatOptions
 from luksmeta.formatting import Place as Layout
@@ -37,6 +38,7 @@ from luksmeta.secret import BytesLike, SecretBytes
 from luksmeta.sector import engine
 from luksmeta.sector.cipher_spec import CipherSpec
 from luksmeta.sector.engine import SECTOR_SIZES, SectorCipher
+from luksmeta.sizes import counted
 from luksmeta.storage import MemoryStorage, Storage
 from luksmeta.write_plan import Progress, Write, WritePlan
 
@@ -71,23 +73,21 @@ _LUKS1_KEY_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of the data: None is to be found out. ``offset`` is in bytes."""
-
-    cipher: str | None = None
-    sector_size: int | None = None
-    offset: int | None = None
-    uuid: str | None = None
-    behind: int = 0
-    """The data cannot begin before this byte: a header lies there."""
-
-
-@dataclass(frozen=True, slots=True)
 class FoundData:
     """Where and how the data lies, and what shows it."""
 
     place: DataPlace
     recognition: Recognition
+
+
+def not_proved(found: FoundData) -> VolumeKeyError:
+    """What to say of data that is not noise, and has no structure that is known."""
+    error = VolumeKeyError(
+        f"volume key: not proved, {found.place}: {found.recognition.text}; other data than this "
+        "key's can decrypt to that"
+    )
+    error.advise("--dry-run shows the header, --unproved takes it")
+    return error
 
 
 def find_data(
@@ -119,7 +119,8 @@ def find_data(
     for found_further in _further(storage, key, known):
         return found_further
     raise VolumeKeyError(
-        f"volume key: {len(list(_ciphers(known, len(key))))} ciphers at {total} places give "
+        f"volume key: {counted(len(list(_ciphers(known, len(key)))), 'cipher')} at "
+        f"{counted(total, 'place')} give "
         "nothing but noise; either it is not this volume's, or its data begins with random bytes"
     ).advise("--cipher, --sector-size and --offset name what is known")
 

@@ -25,7 +25,8 @@ from luksmeta.forensics.recovery.candidates import Candidate, changed
 from luksmeta.forensics.recovery.data_start import places_of, recognise_data
 from luksmeta.forensics.recovery.digest_damage import is_damaged
 from luksmeta.forensics.recovery.filesystems import Recognition
-from luksmeta.forensics.recovery.from_volume_key import Known, find_data
+from luksmeta.forensics.recovery.from_volume_key import find_data
+from luksmeta.forensics.recovery.known import Known
 from luksmeta.forensics.recovery.placing import areas_end, with_place
 from luksmeta.kdf.calibrate import digest_iterations
 from luksmeta.kdf.pbkdf import Limits

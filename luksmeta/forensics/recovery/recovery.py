@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 from luksmeta.closing import Closing
-from luksmeta.errors import HeaderError, ResourceLimitError, VolumeKeyError
+from luksmeta.errors import ResourceLimitError, VolumeKeyError
 from luksmeta.extents import Extent
 from luksmeta.forensics.containers import evidence_of
-from luksmeta.forensics.randomness import runs_of
 from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.recovery import from_backup, from_luks1, from_luks2, from_volume_key
 from luksmeta.forensics.recovery.candidates import Candidate, ranked
+from luksmeta.forensics.recovery.data_start import places_of
 from luksmeta.forensics.recovery.detached import write_detached, write_repaired
 from luksmeta.forensics.recovery.exchanged_areas import exchanged
 from luksmeta.forensics.recovery.flipped_bit import with_bit_flipped
 from luksmeta.forensics.recovery.foreign_remains import with_remains_told
-from luksmeta.forensics.recovery.from_volume_key import FoundData, Known, find_data, with_keyslot
+from luksmeta.forensics.recovery.from_volume_key import FoundData, find_data, with_keyslot
 from luksmeta.forensics.recovery.keyslot_damage import with_damage_told
+from luksmeta.forensics.recovery.known import Contradiction, Known
+from luksmeta.forensics.recovery.nothing_left import nothing_left
 from luksmeta.forensics.recovery.proving import Proof, Prover, knows, prove_volume_key
 from luksmeta.kdf.pbkdf import Limits, Pbkdf
 from luksmeta.secret import BytesLike, SecretBytes
@@ -33,9 +36,6 @@ from luksmeta.write_plan import Progress
 
 SCHEMA: Final = "luksmeta-recovery-1"
 """The name of the JSON document: another number when a member goes or changes its meaning."""
-
-_HINT: Final = "a header backup (--backup) or the volume key (--volume-key-file) is needed"
-_LOOKED_AT: Final = Extent(0, 0x8000)  # both copies of a LUKS2 header of the usual size
 
 
 class Recovery(Closing):
@@ -67,7 +67,7 @@ class Recovery(Closing):
     def require_any(self) -> None:
         """Raise HeaderError where nothing is left to make a header of: which bytes are gone."""
         if not self.candidates:
-            raise _nothing(self._storage)
+            raise nothing_left(self._storage)
 
     def choose(self, number: int) -> None:
         """Take the candidate of this number, from 0; ValueError for one that is not there."""
@@ -151,7 +151,7 @@ class Recovery(Closing):
             number, new = len(self.candidates) - 1, self.candidates[-1]
             proof = Proof(None, by_digest=False, data=found.recognition)
             if not (proof.holds or unproved):
-                raise _not_proved(found).about(self.name)
+                raise from_volume_key.not_proved(found).about(self.name)
             return self._take(number, new, proof)
 
     def version_of(self, volume_key: SecretBytes, *, limits: Limits | None = None) -> int | None:
@@ -209,6 +209,17 @@ class Recovery(Closing):
         self.chosen, self.proof = candidate, proof
         return proof
 
+    def contradictions(self) -> tuple[Contradiction, ...]:
+        """What was said to be known and is otherwise in the chosen header."""
+        if self.chosen is None:
+            return ()
+        base = self.chosen.base if self._data is None else 0
+        return tuple(
+            each
+            for place in places_of(self.chosen.metadata)
+            for each in self._known.contradictions(replace(place, offset=place.offset + base))
+        )
+
     def write_header(self, path: str | os.PathLike[str]) -> int:
         """The chosen header with its keyslot areas as a new file; its size in bytes.
 
@@ -226,7 +237,7 @@ class Recovery(Closing):
 
     def _required(self) -> Candidate:
         if self.chosen is None:
-            raise _nothing(self._storage)
+            raise nothing_left(self._storage)
         return self.chosen
 
     def describe(self) -> dict[str, object]:
@@ -280,30 +291,3 @@ def recover(
         apart = None if header is None else data
         candidates = with_remains_told(with_damage_told(ranked(found)), storage)
         return Recovery(storage, apart, candidates, known, stack.pop_all())
-
-
-def _not_proved(found: FoundData) -> VolumeKeyError:
-    """Data that is not noise, and no structure in it that is known."""
-    error = VolumeKeyError(
-        f"volume key: not proved, {found.place}: {found.recognition.text}; other data than this "
-        "key's can decrypt to that"
-    )
-    error.advise("--dry-run shows the header, --unproved takes it")
-    return error
-
-
-def _nothing(storage: Storage) -> HeaderError:
-    """Which bytes are gone, and what that means."""
-    if not storage.size:
-        return HeaderError("nothing to recover a header from: it is empty").about(storage.name)
-    looked_at = Extent(0, min(_LOOKED_AT.size, storage.size))
-    runs = runs_of(storage, looked_at)
-    there = ", ".join(f"{run.extent} {run.state}" for run in runs[:4]) or "no bytes at all"
-    more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
-    error = HeaderError(
-        "nothing to recover a header from: the salts of all keyslots are gone with it, without "
-        f"which no passphrase opens; no LUKS2 copy, no JSON text in the first "
-        f"{from_luks2.SEARCHED >> 20} MiB, no LUKS1 keyslot table ({there}{more})"
-    )
-    error.advise(_HINT)
-    return error.about(storage.name)

@@ -15,7 +15,7 @@ from luksmeta.forensics.report.findings import Finding, Level
 from luksmeta.forensics.report.markup import Child, tag
 from luksmeta.forensics.report.reads import Read
 from luksmeta.forensics.strength import Strength
-from luksmeta.sizes import format_size
+from luksmeta.sizes import counted, format_size
 
 _RANGES_SHOWN: Final = 8  # of one finding
 _ROWS_SHOWN: Final = 1000  # of one table
@@ -191,11 +191,11 @@ def files(exhibit: Exhibit) -> Element:
     """Which files this is about."""
     whole = exhibit.whole_sha256 or "not computed (--hash-image)"
     rows: list[tuple[str, Child, str, Child]] = []
-    size = f"{exhibit.data_size} bytes ({format_size(exhibit.data_size)})"
+    size = f"{counted(exhibit.data_size, 'byte')} ({format_size(exhibit.data_size)})"
     rows.append(("Image", code(exhibit.image), size, code(whole)))
     if exhibit.header is not None:
         header_size = exhibit.inspection.size
-        size = f"{header_size} bytes ({format_size(header_size)})"
+        size = f"{counted(header_size, 'byte')} ({format_size(header_size)})"
         rows.append(("Detached header", code(exhibit.header), size, "its parts: see Hashes"))
     return table(("File", "Name", "Size", "SHA-256 of all of it"), rows, class_="hashes")
 

@@ -29,6 +29,7 @@ from luksmeta.luks2.validation.shapes import DOCUMENT, KDF, KEYSLOT, SEGMENT
 from luksmeta.luks2.validation.view import Section, View, number, texts
 from luksmeta.model import STRIPES, ForeignDigest, JsonObject, KeyslotPriority
 from luksmeta.rules import Finding, Rule
+from luksmeta.sizes import counted
 
 _Check: TypeAlias = Callable[[View], Iterator[Finding]]
 
@@ -125,7 +126,10 @@ def _area_takes_split_key(view: View) -> Iterator[Finding]:
         size, needed = number(_inner(keyslot, "area"), "size"), number(keyslot, "key_size")
         needed *= STRIPES
         if size < needed:
-            text = f"keyslot {keyslot_id}: area of {size} bytes, its split key needs {needed}"
+            text = (
+                f"keyslot {keyslot_id}: area of {counted(size, 'byte')}, its split "
+                f"key needs {needed}"
+            )
             yield f"keyslots.{keyslot_id}.area.size", text
 
 
@@ -158,7 +162,10 @@ def _kdf_salt(view: View) -> Iterator[Finding]:
         kdf = _inner(keyslot, "kdf")
         size = len(from_base64(kdf.get("salt")))
         if KDF.knows(kdf) and size != KEY_SALT_SIZE:
-            text = f"keyslot {keyslot_id}: salt is base64 of {size} bytes, not {KEY_SALT_SIZE}"
+            text = (
+                f"keyslot {keyslot_id}: salt is base64 of {counted(size, 'byte')}, "
+                f"not {KEY_SALT_SIZE}"
+            )
             yield f"keyslots.{keyslot_id}.kdf.salt", text
 
 

@@ -1,4 +1,4 @@
-"""``backup-header`` and ``restore-header``."""
+"""``restore-header``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import click
 
 from luksmeta import backup
 from luksmeta.backup import Restoration
-from luksmeta.cli import comparison_page, interrupts, kept_headers, output, prompt
+from luksmeta.cli import comparison_page, kept_headers, output, prompt
 from luksmeta.cli.options import (
     FileName,
-    NewFileName,
     VolumeOptions,
     dry_run_option,
     json_option,
     volume_options,
 )
-from luksmeta.cli.unlocking import open_header_for
 from luksmeta.errors import HeaderError, NotLuksError
 from luksmeta.file_storage import FileStorage
 from luksmeta.luks2.limits import HDR_SIZES, KEYSLOTS_AREA_MAX
@@ -28,41 +26,6 @@ from luksmeta.target import open_storage
 
 _SUFFIX: Final = ".before-restore"
 _BACKUP_MAX: Final = 2 * HDR_SIZES[-1] + KEYSLOTS_AREA_MAX  # bytes
-
-
-@click.command("backup-header")
-@volume_options
-@click.option(
-    "-o",
-    "--output",
-    "--header-backup-file",
-    "output_file",
-    required=True,
-    type=NewFileName(),
-    metavar="FILE",
-    help="A new file, mode 0400.",
-)
-@json_option
-@dry_run_option
-def backup_header_command(
-    *, volume: VolumeOptions, output_file: str, as_json: bool, dry_run: bool
-) -> None:
-    """Copy header and keyslots to a new file, as cryptsetup's luksHeaderBackup does.
-
-    The backup opens the volume with today's passphrases for ever: keep it as safe as they are.
-    """
-    with open_header_for(volume) as opened:
-        if dry_run:
-            size = opened.header.backup_size
-            output.say_new_file(output_file, size, "header and keyslot areas", as_json=as_json)
-            return
-        with interrupts.making(output_file):
-            size = backup.create(opened, output_file)
-        with output.after_making(output_file):
-            if as_json:
-                output.say_json({"file": output_file, "size": size, "uuid": opened.uuid})
-            else:
-                output.say(f"{output_file}: {size} bytes, header of volume {opened.uuid}")
 
 
 @click.command("restore-header")
