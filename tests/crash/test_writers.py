@@ -31,6 +31,8 @@ _NO_WRITES = (
 MAY = {  # what writes, and what to
     "write_plan": "the one way to change a header",
     "storage": "the ways to a file, below the plans",
+    "file_storage": "files and block devices",
+    "target": "files that a caller has opened",
     "overlay": "memory and a file without a name; commit brings the data of `write` to the volume",
     "segment_stream": "the data of an unlocked volume",
     "copying": "the same, through the stream",
