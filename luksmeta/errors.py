@@ -249,6 +249,13 @@ class PassphraseError(KeyslotError):
         self.tried = tuple(tried)
 
 
+class KeyslotsUntriedError(PassphraseError):
+    """No tried keyslot opened, but others ask for more memory or time than they may have."""
+
+    exit_status = 3
+    hint = "a higher limit, or a machine with more memory, tries them too"
+
+
 class KeyslotNotFoundError(KeyslotError):
     """No keyslot has this id."""
 

@@ -11,6 +11,7 @@ from luksmeta.errors import (
     AlgorithmError,
     KeyslotError,
     KeyslotNotFoundError,
+    KeyslotsUntriedError,
     LuksError,
     PassphraseError,
     ResourceLimitError,
@@ -68,7 +69,8 @@ def open_with_passphrase(
     """The keys that this passphrase opens, of the keyslots ``keyslot_ids``, tried in this order.
 
     While a reencryption goes on, segments have different keys; the passphrase is then tried for the
-    others too. Raises PassphraseError, or what kept the only keyslot from being tried.
+    others too. Raises PassphraseError, as
+    KeyslotsUntriedError where a limit kept one from being tried, or what kept all of them from it.
     """
     opened_id, key = _first_that_opens(metadata, storage, passphrase, keyslot_ids, limits)
     digest_id = _digest_of(metadata, opened_id)
@@ -201,6 +203,8 @@ def _refused(tried: list[int], hindrances: list[LuksError]) -> PassphraseError:
         return PassphraseError("no keyslot is there to be tried").advise(_NO_KEYSLOT_HINT)
     ids = ", ".join(str(keyslot_id) for keyslot_id in tried)
     text = f"no keyslot opens with this passphrase (tried {ids})"
-    if hindrances:
-        text += f"; not tried: {'; '.join(str(error) for error in hindrances)}"
-    return PassphraseError(text, tried=tried)
+    if not hindrances:
+        return PassphraseError(text, tried=tried)
+    text += f"; not tried: {'; '.join(str(error) for error in hindrances)}"
+    is_limited = any(isinstance(error, ResourceLimitError) for error in hindrances)
+    return (KeyslotsUntriedError if is_limited else PassphraseError)(text, tried=tried)

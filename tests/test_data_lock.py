@@ -168,7 +168,7 @@ def test_a_device_of_the_kernels_is_not_written_and_its_keys_are_managed(
     with loop_device(path) as device:
         line: tuple[Argument, ...] = {
             "luks": ("write", device, "-i", data),
-            "plain": ("write", device, *plain, "-d", key, "-i", data),
+            "plain": ("write", device, *plain, "-q", "-d", key, "-i", data),
             "table": ("write", "--table", table, "--device", f"a={device}", "-i", data),
         }[kind]
         before = path.read_bytes()

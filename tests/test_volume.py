@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import luksmeta
 from luksmeta import (
     AlgorithmError,
     KeyslotError,
+    KeyslotsUntriedError,
     Limits,
     LuksError,
     MemoryStorage,
@@ -207,6 +209,17 @@ def test_a_keyslot_that_cannot_be_tried_does_not_hide_the_others() -> None:
         assert caught.value.tried == (1,)
         with pytest.raises(AlgorithmError, match="keyslot 0: KDF scrypt"):
             volume.unlock(FIRST, keyslot=0)
+
+
+def test_a_keyslot_over_a_limit_may_be_the_passphrases() -> None:
+    costs = {"time": 4, "memory": 1 << 20, "cpus": 1}
+    kdf = {"type": "argon2id", **costs, "salt": base64.b64encode(bytes(32)).decode()}
+    with luksmeta.open(_with(keyslots={"kdf": kdf})) as volume:
+        limits = luksmeta.Limits(memory=1 << 10)
+        assert volume.unlock(SECOND, limits=limits).keyslot == 1
+        with pytest.raises(KeyslotsUntriedError, match="keyslot 0: argon2id: memory") as caught:
+            volume.unlock(WRONG, limits=limits)
+        assert (caught.value.exit_status, caught.value.tried) == (3, (1,))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from luksmeta.volume import Volume
 _Add: TypeAlias = Callable[..., int]
 
 
-@click.command("add-key")
+@click.command("add-key", short_help="Give another passphrase or recovery key a keyslot.")
 @volume_options
 @unlock_options("The new keyslot's id; with --new-key-slot, the one that unlocks.")
 @new_key_options

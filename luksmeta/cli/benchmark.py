@@ -79,7 +79,7 @@ class _Results:
     missing: list[str] = field(default_factory=list)  # why a cipher was not measured
 
 
-@click.command("benchmark")
+@click.command("benchmark", short_help="Measure key derivation and encryption here.")
 @click.option("-c", "--cipher", metavar="SPEC", help="Measure this cipher only.")
 @click.option("-s", "--key-size", type=KeyBits(), metavar="BITS", help="Of that cipher's key.")
 @click.option(

@@ -23,7 +23,7 @@ from luksmeta.trust.rows import Row
 _BREAKS: Final = 2  # the status of a policy that does not hold
 
 
-@click.command("check")
+@click.command("check", short_help="Check whether headers keep a policy.")
 @click.argument("images", nargs=-1, required=True, type=FileName(), metavar="IMAGE...")
 @click.option(
     "--policy",

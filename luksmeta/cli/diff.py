@@ -29,7 +29,7 @@ from luksmeta.volume import Volume
 _DIFFERENT = 1
 
 
-@click.command("diff")
+@click.command("diff", short_help="Compare two headers, backups or detached headers.")
 @click.argument("one", type=FileName())
 @click.argument("other", type=FileName())
 @click.option(

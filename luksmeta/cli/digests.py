@@ -18,7 +18,7 @@ from luksmeta.kdf.pbkdf import MIN_ITERATIONS
 from luksmeta.model import Pbkdf2Digest
 
 
-@click.command("renew-digest")
+@click.command("renew-digest", short_help="Prove the volume key by a new digest.")
 @volume_options
 @unlock_options("This keyslot only; an unbound one's digest is its own.")
 @click.option("-h", "--hash", "hash_name", metavar="NAME", help="Default: the old digest's.")

@@ -33,7 +33,7 @@ def _output_option(*names: str) -> Callable[[Any], Any]:
     )
 
 
-@click.command("backup-header")
+@click.command("backup-header", short_help="Copy header and keyslots to a new file.")
 @volume_options
 @_output_option("--header-backup-file")
 @json_option
@@ -49,7 +49,7 @@ def backup_header_command(
         _copy(opened, output_file, {}, as_json=as_json, dry_run=dry_run)
 
 
-@click.command("export-header")
+@click.command("export-header", short_help="Check the header, and write it to a new file.")
 @volume_options
 @_output_option()
 @click.option(

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from luksmeta.cli import output
-from luksmeta.cli.options import NewFileName, VolumeOptions, json_option, volume_options
+from luksmeta.cli.options import (
+    NewFileName,
+    VolumeOptions,
+    dry_run_option,
+    json_option,
+    volume_options,
+)
 from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.errors import KeyslotError, LuksError, UnsupportedError
 from luksmeta.forensics.containers import open_evidence
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
     from luksmeta.volume import Volume
 
 
-@click.command("hash")
+@click.command("hash", short_help="Write keyslots as lines for hashcat or John.")
 @volume_options
 @click.option("-S", "--key-slot", type=click.IntRange(min=0), metavar="N", help="This one only.")
 @click.option(
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
 )
 @read_log_option
 @json_option
+@dry_run_option
 def hash_command(
     *,
     volume: VolumeOptions,
@@ -44,6 +51,7 @@ def hash_command(
     output_file: str | None,
     read_log: str | None,
     as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Write keyslots as lines for hashcat or John the Ripper, for authorised password recovery.
 
@@ -56,6 +64,8 @@ def hash_command(
 
     if output_file is not None:
         output.require_new(output_file)
+    elif dry_run:
+        raise click.UsageError("--dry-run is about the file that -o names")
     with ExitStack() as stack:
         log = stack.enter_context(log_to(read_log))
         image = stack.enter_context(open_evidence(volume.image, log).storage)
@@ -74,7 +84,11 @@ def hash_command(
     for condition in damaged:
         output.warning(f"keyslot {condition.keyslot_id}: {condition.text}")
     if output_file is not None:
-        _write(exported, output_file)
+        lines = "".join(f"{each.text}\n" for each in exported).encode()
+        if dry_run:
+            output.say_new_file(output_file, len(lines), "keyslots", as_json=as_json)
+            return
+        _write(lines, output_file)
     with output.after_making(*([] if output_file is None else [output_file])):
         _say(exported, failures, output_file, as_json=as_json)
 
@@ -103,11 +117,10 @@ def _conditions(volume: Volume, exported: Iterable[ExportedHash]) -> Iterable[Ke
         yield condition_of(each.keyslot, keyslot, regions, storage.size)
 
 
-def _write(exported: Iterable[ExportedHash], output_file: str) -> None:
+def _write(lines: bytes, output_file: str) -> None:
     from luksmeta.file_storage import new_file
 
     with new_file(output_file) as file:
-        lines = "".join(f"{each.text}\n" for each in exported).encode()
         file.resize(len(lines))
         file.write_at(0, lines)
 

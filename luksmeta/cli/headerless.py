@@ -11,6 +11,7 @@ from luksmeta import loopaes, plain
 from luksmeta.cli import output, prompt
 from luksmeta.cli.key_options import UnlockOptions
 from luksmeta.cli.options import VolumeOptions
+from luksmeta.cli.plaintext import confirm_loss
 from luksmeta.cli.prompt import KeySource
 from luksmeta.cli.type_options import TypeOptions
 from luksmeta.cli.unlocking import read_volume_key
@@ -38,6 +39,8 @@ def open_headerless(
         open_storage(volume.image, writable=writes) as file,
         data_in_use(file, writable=writes),
     ):
+        if writes:
+            confirm_loss(volume, layout, offset, file)
         storage = OverlayStorage(file) if dry_run else file
         opener = _open_plain if layout.type == "plain" else _open_loopaes
         with opener(storage, volume, key, layout, offset) as headerless:

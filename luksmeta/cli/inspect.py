@@ -10,7 +10,7 @@ from luksmeta.cli.read_log import log_to, read_log_option
 from luksmeta.errors import NotLuksError
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show all about a header in any state.")
 @volume_options
 @click.option(
     "--entropy",

@@ -10,6 +10,7 @@ complete yet are removed first.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ _CURSOR_SHOWN: Final = "\x1b[?25h\n"  # ECMA-48 as every terminal knows it: spin
 _NAMES: Final = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _SIGNALS: Final = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _incomplete: set[str] = set()
+_watches: list[_Watch] = []  # the running one
 _is_free = threading.Event()  # not within held()
 _is_free.set()
 _late: list[int] = []
@@ -65,9 +67,23 @@ def answered_at_once() -> Iterator[None]:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 _set_handler(restored, number, watch.answer)
+        _watches.append(watch)
+        restored.callback(_watches.pop)
         before = signal.set_wakeup_fd(watch.writer, warn_on_full_buffer=False)
         restored.callback(watch.end)
         restored.callback(signal.set_wakeup_fd, before)
+        yield
+
+
+@contextlib.contextmanager
+def never_ignored(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals raise :class:`Ended` in here, also where the parent had ignored them.
+
+    For what nothing but a signal ends: shells ignore SIGINT for what they run in the background.
+    """
+    with contextlib.ExitStack() as restored:
+        for watch, number in itertools.product(_watches, numbers):
+            _set_handler(restored, number, watch.answer)
         yield
 
 

@@ -162,8 +162,8 @@ def iter_time_option(what: str, default: int) -> Callable[[Any], Any]:
     )
 
 
-def force_iterations_option(what: str, least: int | None = None) -> Callable[[Any], Any]:
-    """``--pbkdf-force-iterations``, which are ``what``."""
+def force_iterations_option(what: str, least: int = 1) -> Callable[[Any], Any]:
+    """``--pbkdf-force-iterations``, which are ``what``, ``least`` or more."""
     return click.option(
         "--pbkdf-force-iterations",
         type=click.IntRange(min=least),

@@ -10,8 +10,10 @@ import click
 from luksmeta.cli import output, prompt
 from luksmeta.cli.crypt_options import CryptFlags, crypt_flags, mappable, place_option
 from luksmeta.cli.options import dry_run_option, json_option
+from luksmeta.cli.plaintext import confirm_loss
 from luksmeta.cli.source import Source, source_options
 from luksmeta.cli.table import describe_line
+from luksmeta.cli.type_options import LUKS
 from luksmeta.disks.parts import split_name
 from luksmeta.dm import block_devices, kernel, mapping
 from luksmeta.dm.mapping import Mappable
@@ -26,7 +28,7 @@ _name = click.argument("name")
 _debug = click.option("--debug", is_flag=True, help="Show a log, and tracebacks of errors.")
 
 
-@click.command("map")
+@click.command("map", short_help="Map the volume through the kernel, as cryptsetup does.")
 @source_options
 @_name
 @place_option
@@ -58,6 +60,8 @@ def map_command(
         kernel.require_kernel()
         kernel.require_free(name)
     with source.open(offset) as data:
+        if not (dry_run or readonly or source.layout.type == LUKS):
+            confirm_loss(source.volume, source.layout, offset, data.data_storage)
         if dry_run:
             found = mappable(data, source.layout, block_devices.device_numbers(disk), flags)
             _say_plan(name, found, disable_keyring=disable_keyring, as_json=as_json)
@@ -90,7 +94,7 @@ def _say_plan(name: str, found: Mappable, *, disable_keyring: bool, as_json: boo
     output.say(print_table(lines).rstrip("\n"))
 
 
-@click.command("unmap")
+@click.command("unmap", short_help="Remove a mapping of map or cryptsetup.")
 @_name
 @click.option("--deferred", is_flag=True, help="If it is in use, when it no longer is.")
 @json_option

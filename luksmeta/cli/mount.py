@@ -37,7 +37,7 @@ def _directory_last(command: Command) -> Command:
     return decorated
 
 
-@click.command("mount")
+@click.command("mount", short_help="Show the plaintext as a file in a directory, by FUSE.")
 @_directory_last
 @source_or_table_options
 @click.argument("directory", type=FileName(), metavar="DIR", required=False)

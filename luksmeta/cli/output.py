@@ -46,21 +46,27 @@ def error(text: str, *, file: str | None = None, hint: str | None = None) -> Non
     if session.debug:
         import traceback
 
-        click.echo(printable(traceback.format_exc()), err=True, nl=False)
+        show(printable(traceback.format_exc()), end="")
     if file is not None:
         text = f"{file}: {text}"
-    click.echo(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""), err=True)
+    show(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""))
 
 
 def warning(text: str) -> None:
     """One line on standard error."""
-    click.echo(f"luksmeta: warning: {one_line(text)}", err=True)
+    show(f"luksmeta: warning: {one_line(text)}")
 
 
 def log(text: str) -> None:
     """One line on standard error, with --debug only."""
     if session.debug:
-        click.echo(f"luksmeta: debug: {one_line(text)}", err=True)
+        show(f"luksmeta: debug: {one_line(text)}")
+
+
+def show(text: str, *, end: str = "\n") -> None:
+    """On standard error. Where that cannot be written, the exit status still says how it went."""
+    with contextlib.suppress(OSError):
+        click.echo(text + end, err=True, nl=False)
 
 
 def one_line(text: str) -> str:
@@ -96,7 +102,7 @@ def say_before(lines: Iterable[str], *, as_json: bool) -> None:
         if not as_json:
             say(line)
         elif sys.stdin is not None and sys.stdin.isatty():
-            click.echo(printable(line), err=True)
+            show(printable(line))
 
 
 def say_json(document: Mapping[str, object]) -> None:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from luksmeta.cli import prompt
 from luksmeta.cli.options import VolumeOptions
+from luksmeta.model import SECTOR_SIZE
 from luksmeta.segment_stream import SegmentStream
+from luksmeta.signatures import find_signatures
 from luksmeta.sizes import counted
+from luksmeta.storage import Storage
+
+if TYPE_CHECKING:
+    from luksmeta.cli.type_options import TypeOptions
 
 
 def refuse_same(name: str, volume: VolumeOptions, keys: Mapping[str, str | None]) -> None:
@@ -31,3 +38,17 @@ def checked_length(stream: SegmentStream, offset: int, length: int | None) -> in
             f"{stream.size}"
         )
     return stream.size - offset if length is None else length
+
+
+def confirm_loss(volume: VolumeOptions, layout: TypeOptions, offset: int, storage: Storage) -> None:
+    """Name what writing would destroy: where there was a volume without a header, nothing is known.
+
+    As cryptsetup's ``open --type plain`` asks for signatures, but only for those within the data.
+    """
+    start = offset * SECTOR_SIZE
+    end = storage.size if layout.size is None else start + layout.size * SECTOR_SIZE
+    found = [each for each in find_signatures(storage) if start <= each.offset < end]
+    if found:
+        held = ", ".join(map(str, found))
+        warning = f"holds {held}; writing as --type {layout.type} may destroy that"
+        prompt.confirm(volume.image, warning, batch_mode=volume.batch_mode)

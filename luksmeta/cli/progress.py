@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-import click
+from luksmeta.cli import output
 
 Show: TypeAlias = Callable[[int, int], None]
 """Called with what is done and what is to be done."""
@@ -76,7 +76,7 @@ def count(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
 def end_line() -> None:
     """End the line of a prompt that was left, on a terminal."""
     if is_shown():
-        click.echo(err=True)
+        output.show("")
 
 
 def is_shown() -> bool:

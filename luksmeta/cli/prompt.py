@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import click
-
 from luksmeta.cli import output
 from luksmeta.errors import LuksError, StoragePermissionError
 from luksmeta.secret import SecretBytes
@@ -183,8 +181,8 @@ def confirm(
     if not is_interactive():
         raise UnconfirmedError(f"{warning}; confirm it with -q/--batch-mode").about(file)
     text = f"{file}: {warning}."
-    click.echo(output.one_line(text), err=True)
-    click.echo("Are you sure? (Type YES in capital letters): ", err=True, nl=False)
+    output.show(output.one_line(text))
+    output.show("Are you sure? (Type YES in capital letters): ", end="")
     if sys.stdin.readline().strip() != "YES":
         raise refused("not confirmed; nothing was written").about(file)
 
@@ -256,13 +254,13 @@ def _read_into(descriptor: int, buffer: memoryview) -> int:
 
 def _typed(question: str) -> SecretBytes:
     """A line from the terminal without echo."""
-    click.echo(f"{output.one_line(question)}: ", err=True, nl=False)
+    output.show(f"{output.one_line(question)}: ", end="")
     try:
         if sys.platform == "win32":
             return _typed_on_windows()
         return _typed_without_echo()
     finally:
-        click.echo(err=True)
+        output.show("")
 
 
 def _typed_without_echo() -> SecretBytes:

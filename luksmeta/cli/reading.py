@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from luksmeta.cli import interrupts, output, progress
-from luksmeta.cli.options import FileName, Size
+from luksmeta.cli.options import FileName, Size, dry_run_option, json_option
 from luksmeta.cli.plaintext import checked_length, refuse_same
 from luksmeta.cli.source import Source
 from luksmeta.cli.table_options import TableOptions, open_any, source_or_table_options
@@ -36,6 +36,8 @@ _HOLE: Final = 4096  # bytes of zeroes that become a hole in a sparse file
 )
 @click.option("--offset", type=Offset(), default=0, metavar="N", help=OFFSET_HELP)
 @click.option("--length", type=Size(), metavar="BYTES", help="So many; default: to the end.")
+@json_option
+@dry_run_option
 def read_command(
     *,
     source: Source,
@@ -43,12 +45,17 @@ def read_command(
     output_file: str | None,
     offset: int,
     length: int | None,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     """Write the plaintext to a file or standard output.
 
-    Zeroes become holes in the file, and it has its name only when it is complete.
+    Zeroes become holes in the file, and it has its name only when it is complete. --json and
+    --dry-run are about the file.
     """
     file = None if output_file == "-" else output_file
+    if file is None and (as_json or dry_run):
+        raise click.UsageError("--json and --dry-run are about the file that -o names")
     if file is not None:
         refuse_same(file, source.volume, {**source.key_files, **table.devices})
     elif not source.volume.batch_mode and sys.stdout is not None and sys.stdout.isatty():
@@ -59,6 +66,9 @@ def read_command(
         data.open() as stream,
     ):
         size = checked_length(stream, start, length)
+        if dry_run:
+            _say_plan(size, file, as_json=as_json)
+            return
         with progress.bar("Reading") as advance:
             if file is None:
                 with output.to_standard_output():
@@ -67,6 +77,14 @@ def read_command(
             else:
                 with output.errors_of(file):
                     _read_to_file(stream, start, size, file, advance)
+    if as_json:
+        output.say_json({"file": file, "offset": start, "read": size})
+
+
+def _say_plan(size: int, file: str | None, *, as_json: bool) -> None:
+    what = f"plaintext, in the file {file}"
+    step: dict[str, int | str] = {"step": "write", "offset": 0, "length": size, "what": what}
+    output.say_steps([step], as_json=as_json)
 
 
 def _read_to_file(

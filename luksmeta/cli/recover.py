@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from luksmeta.forensics.recovery.recovery import Recovery
 
 
-@click.command("recover")
+@click.command("recover", short_help="Bring back a header of which only parts are left.")
 @volume_options
 @result_options
 @search_options

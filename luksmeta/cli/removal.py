@@ -23,7 +23,7 @@ from luksmeta.volume import Volume
 _LOST: Final = "its data will be lost for good"
 
 
-@click.command("remove-key")
+@click.command("remove-key", short_help="Remove keyslots by their passphrase, or by class.")
 @volume_options
 @class_options
 @unlock_options()
@@ -106,7 +106,7 @@ def _remove_classes(
     going, tokens = selection.keyslots, set(opened.tokens)
     if prompt.is_interactive():
         for keyslot, reason in sorted(going.items()):
-            click.echo(output.one_line(f"Keyslot {keyslot} goes: {reason}."), err=True)
+            output.show(output.one_line(f"Keyslot {keyslot} goes: {reason}."))
     if going and (classes.by_token or key.names_any):
         _prove_other_way_in(stack, opened, going, volume, key)
     takes_last = _confirm_last(opened, going, volume, dry_run=dry_run)
@@ -165,7 +165,7 @@ def _prove_other_way_in(
                 _require_keys(opened, staying, unlocked.keys_by_digest)
         except PassphraseError as error:
             text = f"the passphrase must be that of {whose}: {error.text}"
-            raise PassphraseError(text, tried=error.tried) from error
+            raise type(error)(text, tried=error.tried) from error
 
     if not volume.batch_mode or key.key_file is not None:
         try_passphrases(f"Passphrase of {whose}", key, opens_another)[1].wipe()

@@ -33,7 +33,7 @@ _SHOWN_MAX: Final = 48  # characters of a value in the table
 _SUFFIX: Final = ".before-repair"
 
 
-@click.command("repair")
+@click.command("repair", short_help="Put a damaged header right, without guessing.")
 @volume_options
 @unlock_options()
 @kept_headers.backup_option(_SUFFIX)

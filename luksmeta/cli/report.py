@@ -21,7 +21,7 @@ from luksmeta.forensics.report.verdict import kind_of
 from luksmeta.sizes import counted
 
 
-@click.command("report")
+@click.command("report", short_help="Write one HTML page about headers, for a case file.")
 @click.argument("images", nargs=-1, required=True, type=FileName(), metavar="IMAGE...")
 @click.option(
     "-o",

@@ -77,7 +77,7 @@ def restore_header_command(
             return
         is_asked = prompt.is_interactive() and not volume.batch_mode
         for line in changes if is_asked else ():
-            click.echo(output.printable(line), err=True)
+            output.show(output.printable(line))
         prompt.confirm(
             volume.header_file,
             f"header and keyslots will be replaced by those of {input_file}",

@@ -47,6 +47,25 @@ _FAMILIES: Final = {
     "luksmeta.cli.benchmark": ("benchmark",),
     "luksmeta.cli.completion": ("completion",),
 }
+# What cryptsetup calls them, where no command here has nearly that name.
+_CRYPTSETUP_NAMES: Final = {
+    "luksFormat": "format",
+    "luksDump": "dump",
+    "open": "map",
+    "luksOpen": "map",
+    "close": "unmap",
+    "luksClose": "unmap",
+    "luksAddKey": "add-key",
+    "luksRemoveKey": "remove-key",
+    "luksChangeKey": "change-key",
+    "luksConvertKey": "convert-key",
+    "luksKillSlot": "kill-slot",
+    "luksErase": "erase",
+    "luksUUID": "dump",
+    "isLuks": "dump",
+    "luksHeaderBackup": "backup-header",
+    "luksHeaderRestore": "restore-header",
+}
 _FAMILY_OF: Final = {name: module for module, names in _FAMILIES.items() for name in names}
 
 
@@ -67,6 +86,15 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(interrupt) from interrupt
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called; UsageError with the likeliest name for an unknown one."""
+        name = args[0]
+        if name not in _FAMILY_OF and not name.startswith("-"):
+            ctx.fail(f"no such command '{name}'{_likely(name)}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the order of the help."""
@@ -144,7 +172,7 @@ def run(arguments: list[str]) -> int:
         output.error("out of memory", file=output.session.file)
         return 3
     except OSError as error:
-        file = error.filename or output.session.file
+        file = error.filename or output.session.file or output.STANDARD_OUTPUT  # of --help
         output.error((error.strerror or str(error)).lower(), file=file)
         return 2 if isinstance(error, PermissionError) else 4
 
@@ -176,6 +204,15 @@ def _occupy_standard_descriptors() -> None:
 def _status(result: object) -> int:
     """What click gives back: an exit status from --help and from few commands, else nothing."""
     return result if isinstance(result, int) else 0
+
+
+def _likely(name: str) -> str:
+    """What somebody may mean by a command that does not exist; nothing when no name is near."""
+    import difflib
+
+    known = _CRYPTSETUP_NAMES.get(name)
+    near = [known] if known else difflib.get_close_matches(name, _FAMILY_OF, n=1)
+    return f". Did you mean '{near[0]}'?" if near else ""
 
 
 def _usage(error: click.ClickException) -> str | None:

@@ -25,7 +25,7 @@ _UNITS: Final = (
 _NOT_ALL_WAS_READ = StorageError.exit_status
 
 
-@click.command("scan")
+@click.command("scan", short_help="Search disks for headers, backups and remains.")
 @click.argument("disks", metavar="DISK...", nargs=-1, required=True, type=FileName())
 @click.option("--unaligned", is_flag=True, help="Search at every byte, not at sectors; slower.")
 @click.option(

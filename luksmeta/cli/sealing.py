@@ -21,7 +21,7 @@ from luksmeta.trust.verification import SealVerification, require_sealable
 _SHOWN: Final = 70  # characters of a value
 
 
-@click.command("measure")
+@click.command("measure", short_help="Print a digest of all that the header says.")
 @volume_options
 @click.option(
     "-h",
@@ -56,7 +56,7 @@ def measure_command(*, volume: VolumeOptions, hash_name: str, as_json: bool) -> 
             output.say(f"{measurement}  {volume.header_file}")
 
 
-@click.command("seal")
+@click.command("seal", short_help="Have changes made without the volume key noticed.")
 @volume_options
 @unlock_options()
 @click.option("--update", is_flag=True, help="Show what has changed since the seal, and accept it.")
@@ -91,7 +91,7 @@ def seal_command(
             output.say(f"{volume.header_file}: sealed; {_state(after)}")
 
 
-@click.command("verify")
+@click.command("verify", short_help="Say whether the header is as it was sealed.")
 @volume_options
 @unlock_options()
 @click.option(
@@ -133,7 +133,7 @@ def _accepted(found: SealVerification, volume: VolumeOptions) -> bytes:
     """The measurement of the changed header, once the user has seen and confirmed the changes."""
     if volume.batch_mode or prompt.is_interactive():
         for line in _lines(found.findings):
-            click.echo(line, err=True)
+            output.show(line)
     prompt.confirm(
         volume.header_file, "this will be sealed as it is now", batch_mode=volume.batch_mode
     )

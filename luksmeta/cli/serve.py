@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from luksmeta.nbd.handshake import Offer
 
 
-@click.command("serve")
+@click.command("serve", short_help="Serve the plaintext to NBD clients.")
 @source_or_table_options
 @listen_options
 @click.option("--writable", is_flag=True, help="Let the volume be written; default: read only.")
@@ -130,6 +130,7 @@ def _serve(listener: socket.socket, offer: Offer, options: ListenOptions, *, as_
             log=output.log,
         ) as server,
         suppress(KeyboardInterrupt),
+        interrupts.never_ignored(signal.SIGINT, signal.SIGTERM),
     ):
         _say(address, offer.export, as_json=as_json)
         server.wait()

@@ -30,7 +30,7 @@ from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume
 
 
-@click.command("config")
+@click.command("config", short_help="Set label, UUID, flags, area sizes, priority or note.")
 @volume_options
 @click.option("--label", help="LUKS2: up to 47 bytes; empty removes it.")
 @click.option("--subsystem", help="LUKS2: up to 47 bytes; empty removes it.")
@@ -104,7 +104,7 @@ def config_command(
             output.say(f"{volume.header_file}: header updated")
 
 
-@click.command("volume-key")
+@click.command("volume-key", short_help="The raw volume key into a file, or in hex.")
 @volume_options
 @unlock_options()
 @click.option("--unbound", is_flag=True, help="LUKS2: the key of the unbound keyslot -S instead.")

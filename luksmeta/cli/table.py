@@ -19,7 +19,7 @@ from luksmeta.dm.table import TableLine, print_table
 from luksmeta.segment import refuse_data_over_header
 
 
-@click.command("table")
+@click.command("table", short_help="Print the volume's device-mapper table.")
 @source_options
 @place_option
 @click.option("--show-keys", is_flag=True, help="The keys in hex: whoever has them has the data.")

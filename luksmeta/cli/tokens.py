@@ -37,7 +37,9 @@ _replacing: Final[Callable[[Any], Any]] = click.option(
 )
 
 
-@click.group("token", no_args_is_help=False)
+@click.group(
+    "token", no_args_is_help=False, short_help="LUKS2 tokens: list, add, import, export, assign."
+)
 def token_command() -> None:
     """LUKS2 tokens: how to get a passphrase, whose a keyslot is, and what others put there.
 
@@ -45,7 +47,7 @@ def token_command() -> None:
     """
 
 
-@token_command.command("list")
+@token_command.command("list", short_help="Show the id, type and keyslots of every token.")
 @volume_options
 @json_option
 def list_command(*, volume: VolumeOptions, as_json: bool) -> None:
@@ -62,7 +64,7 @@ def list_command(*, volume: VolumeOptions, as_json: bool) -> None:
             output.say(f"{volume.header_file}: no tokens")
 
 
-@token_command.command("add")
+@token_command.command("add", short_help="Store a luks2-keyring token.")
 @volume_options
 @click.option(
     "--key-description",
@@ -100,7 +102,7 @@ def add_command(
         _report(opened, stored, done, as_json=as_json, dry_run=dry_run)
 
 
-@token_command.command("import")
+@token_command.command("import", short_help="Store any token, a JSON object.")
 @volume_options
 @click.option(
     "--json-file",
@@ -137,7 +139,7 @@ def import_command(
         _report(opened, stored, done, as_json=as_json, dry_run=dry_run)
 
 
-@token_command.command("export")
+@token_command.command("export", short_help="Write a token's JSON object out.")
 @volume_options
 @_named_token
 @click.option(

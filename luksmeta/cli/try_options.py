@@ -56,7 +56,7 @@ def try_options(command: Command) -> Command:
             "--try",
             "try_variants",
             is_flag=True,
-            help="Try what the passphrase may have become: see below.",
+            help="Try what the passphrase may have become: see above.",
         ),
         click.option(
             "--words",

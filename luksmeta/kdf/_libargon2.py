@@ -8,6 +8,8 @@ as well, but plain C where libargon2 uses vector instructions: it took 0.26 s wh
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from luksmeta.errors import AlgorithmError, ResourceLimitError
 from luksmeta.kdf import machine
 from luksmeta.secret import BytesLike
@@ -40,10 +42,16 @@ def derive(
     # The lanes make the result, the threads only the time: a disk that asks for thousands of
     # lanes gets no more threads than there are processors.
     context.threads = min(lanes, machine.online_cpus())
-    buffers = [ffi.from_buffer("uint8_t[]", each) for each in (key, passphrase, salt)]
-    context.out, context.pwd, context.salt = buffers
-    context.outlen, context.pwdlen, context.saltlen = map(len, buffers)
-    status = lib.argon2_ctx(context, _TYPES[name])
+    # Released before an error can keep them: a collector that clears a view before what was made
+    # of it crashes the interpreter (3.11).
+    with ExitStack() as stack:
+        buffers = [
+            stack.enter_context(ffi.from_buffer("uint8_t[]", each))
+            for each in (key, passphrase, salt)
+        ]
+        context.out, context.pwd, context.salt = buffers
+        context.outlen, context.pwdlen, context.saltlen = map(len, buffers)
+        status = lib.argon2_ctx(context, _TYPES[name])
     if status == lib.ARGON2_OK:
         return
     problem = ffi.string(lib.argon2_error_message(status)).decode().lower()

@@ -6,6 +6,7 @@ import inspect
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -364,3 +365,39 @@ def test_with_debug_there_is_a_traceback_and_no_secret(tmp_path: Path) -> None:
             assert hidden.hex() not in answer.err
             assert repr(hidden) not in answer.err
         assert "Traceback" not in luksmeta(*line, stdin=secret).err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_standard_error_that_cannot_be_written_changes_no_status(tmp_path: Path) -> None:
+    image = builders.file(tmp_path / "volume.img", "luks2")
+    damaged = tmp_path / "damaged.img"
+    damaged.write_bytes(bytes(4096) + image.read_bytes()[4096:])  # is warned of
+    for line, status in (
+        (("unlock", image, "-d", key_file(tmp_path, SECOND)), 2),
+        (("unlock", damaged, "-d", key_file(tmp_path, FIRST, "first")), 0),
+        (("nonsense",), 1),
+    ):
+        command = [sys.executable, "-m", "luksmeta", *map(str, line)]
+        for redirection in ("2> /dev/full", "2>&-"):
+            shell = ["sh", "-c", f'"$@" {redirection}', "sh", *command]
+            result = subprocess.run(shell, capture_output=True, check=False)
+            assert result.returncode == status
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="no limit on addresses")
+def test_memory_that_the_system_does_not_give_is_status_3(tmp_path: Path) -> None:
+    """A view in the error's traceback, still exported to C, crashed the interpreter at its end."""
+    content = builders.document_of(
+        (image := builders.file(tmp_path / "v.img", "luks2")).read_bytes()
+    )
+    kdf = content["keyslots"]["0"]["kdf"]
+    content["keyslots"]["0"]["kdf"] = {
+        "type": "argon2id", "time": 4, "memory": 1 << 20, "cpus": 1, "salt": kdf["salt"],
+    }  # fmt: skip
+    image.write_bytes(builders.with_document(image.read_bytes(), content))
+    limit = 600 << 20
+    answer = process(
+        "unlock", image, stdin=FIRST,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    refused(answer, 3, str(image), "keyslot 0", "1048576 KiB", "could not be had")

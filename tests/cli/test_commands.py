@@ -48,8 +48,6 @@ def test_every_command_succeeds_and_says_so(
 def test_with_json_standard_output_is_one_document(
     command: Command, version: Version, tmp_path: Path
 ) -> None:
-    if not command.has_json:
-        return
     image = folder_with(tmp_path, version)
     answer = done(luksmeta(*command.line(image, "--json")))
     assert isinstance(json.loads(answer.out), dict)
@@ -213,6 +211,34 @@ def test_help_fits_a_terminal_and_describes_every_option(name: str | None) -> No
 )
 def test_wrong_arguments_are_status_1_and_one_line(arguments: tuple[str, ...], part: str) -> None:
     refused(luksmeta(*arguments), 1, part, "--help")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("dmup", "dump"),
+        ("addkey", "add-key"),
+        ("luksDump", "dump"),
+        ("luksOpen", "map"),
+        ("luksHeaderBackup", "backup-header"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_likeliest(name: str, meant: str) -> None:
+    refused(luksmeta(name), 1, f"no such command '{name}'. Did you mean '{meant}'?", "--help")
+
+
+@pytest.mark.parametrize("group", [(), ("token",)])
+def test_the_list_of_commands_is_cut_off_nowhere(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = done(luksmeta(*group, "--help")).out.partition("Commands:")[2]
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize("name", ["format", "add-key", "renew-digest"])
+def test_help_states_only_ranges_that_there_are(name: str) -> None:
+    assert "None" not in done(luksmeta(name, "--help")).out
 
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\r\x08\x7f"

@@ -202,6 +202,7 @@ def test_a_reader_that_leaves_early_ends_read_quietly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", ["10", "65536"])
 def test_a_full_or_closed_standard_output_is_status_4(image: Path, length: str) -> None:
     line: list[Argument] = ["read", image, *key(image), "--length", length]
+    assert b": standard output: no space" in shell('"$@" > /dev/full', "--help").stderr
     for lines in (line, ["dump", image], ["dump", image, "--json"]):
         result = shell('"$@" > /dev/full', *lines)
         assert result.returncode == 4
@@ -370,3 +371,18 @@ def test_memory_does_not_grow_with_the_volume(tmp_path: Path) -> None:
         return usage.ru_maxrss << 10
 
     assert peak("192M") - peak("1M") < 16 << 20
+
+
+def test_a_dry_run_of_read_is_about_the_file(image: Path, tmp_path: Path) -> None:
+    file, key = tmp_path / "plain", key_file(tmp_path)
+    line = ("read", image, "-d", key, "--offset", "512", "--length", "1000")
+    plan = done(luksmeta(*line, "-o", file, "--dry-run", "--json")).json["plan"]
+    assert [(step["offset"], step["length"]) for step in plan] == [(0, 1000)]
+    assert str(file) in done(luksmeta(*line, "-o", file, "--dry-run")).out
+    assert not file.exists()
+    said = done(luksmeta(*line, "-o", file, "--json")).json
+    assert said == {"file": str(file), "offset": 512, "read": 1000}
+    assert file.stat().st_size == 1000
+    for option in ("--dry-run", "--json"):
+        refused(luksmeta(*line, option), 1, "-o")
+        refused(luksmeta(*line, option, "-o", "-"), 1, "-o")

@@ -132,3 +132,13 @@ def test_the_read_log_says_what_was_read(tmp_path: Path) -> None:
     content = path.read_bytes()[start : start + 512]
     read = {"offset": start, "size": 512, "sha256": hashlib.sha256(content).hexdigest()}
     assert {"file": str(path), **read} in entries
+
+
+def test_a_dry_run_is_about_the_file(tmp_path: Path) -> None:
+    volume, lines = image(tmp_path, "luks2"), tmp_path / "lines"
+    (step,) = done(luksmeta("hash", volume, "-o", lines, "--dry-run", "--json")).json["plan"]
+    assert str(lines) in done(luksmeta("hash", volume, "-o", lines, "--dry-run")).out
+    assert not lines.exists()
+    refused(luksmeta("hash", volume, "--dry-run"), 1, "-o")
+    done(luksmeta("hash", volume, "-o", lines))
+    assert step["length"] == lines.stat().st_size

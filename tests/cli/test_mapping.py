@@ -74,6 +74,17 @@ def test_luks1_and_plain_have_their_own_uuids(fake: FakeKernel, tmp_path: Path) 
     )
 
 
+def test_a_known_signature_in_plain_data_is_not_mapped_unasked(
+    fake: FakeKernel, tmp_path: Path
+) -> None:
+    image, raw = builders.file(tmp_path / "v", "luks1"), key_file(tmp_path, bytes(32), "raw")
+    line = ("map", image, "p", "--type", "plain", "-c", "aes-xts-plain64", "-s", "256", "-d", raw)
+    refused(luksmeta(*line), 1, str(image), "LUKS header at 0x0", "-q")
+    assert not any("create" in call for call in fake.calls)
+    for option in ("--dry-run", "--readonly", "-q"):
+        done(luksmeta(*line, option))
+
+
 @pytest.mark.parametrize("is_dry", [False, True])
 def test_a_part_of_a_disk_is_mapped_by_the_disk_s_offsets(
     is_dry: bool, fake: FakeKernel, tmp_path: Path

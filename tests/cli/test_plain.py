@@ -48,6 +48,29 @@ def test_what_is_written_is_what_the_kernel_would_write(case: Case, image: Path)
     assert done(run("read", image, case)).raw == plaintext.read_bytes()
 
 
+@pytest.mark.parametrize("kind", ["plain", "loopaes"])
+def test_a_known_signature_in_the_data_is_not_written_over_unasked(
+    kind: str, tmp_path: Path
+) -> None:
+    image, key, data = (
+        builders.file(tmp_path / "disk.img", "luks2"),
+        tmp_path / "key",
+        tmp_path / "data",
+    )
+    key.write_text("".join(f"{'x' * 60}\n" for _ in range(64)))
+    data.write_bytes(b"hello")
+    line = ("write", image, "--type", kind, "-c", "aes", "-s", "256", "-d", key, "-i", data)
+    before = image.read_bytes()
+    refused(luksmeta(*line), 1, str(image), "LUKS header at 0x0", "-q")
+    done(luksmeta(*line, "--dry-run"))
+    assert image.read_bytes() == before
+    behind = (*line, "--offset", str(builders.data_offset("luks2") // 512))
+    done(luksmeta(*behind))
+    assert image.read_bytes()[:6] == before[:6]
+    done(luksmeta(*line, "-q"))
+    assert image.read_bytes()[:6] != before[:6]
+
+
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.name)
 def test_what_cryptsetup_or_the_kernel_refuses_is_refused_in_a_line(
     case: Case, image: Path

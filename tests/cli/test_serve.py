@@ -108,6 +108,16 @@ def test_a_signal_ends_it_well_with_everything_flushed(image: Path, number: int)
     assert _plaintext(image)[5:12] == b"written"
 
 
+def test_sigint_ends_it_where_a_shell_had_it_ignored(image: Path) -> None:
+    key, said, socket_path = key_file(image.parent), image.parent / "said", image.parent / "s"
+    script = '"$@" > "$0" & until test -s "$0"; do sleep 0.1; done; kill -INT $!; wait $!'
+    line = ["sh", "-c", script, str(said), *COMMAND, "serve", str(image), "-d", str(key)]
+    line += ["--socket", str(socket_path)]
+    result = subprocess.run(line, capture_output=True, timeout=30, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert not socket_path.exists()
+
+
 def test_one_document_for_programs(image: Path, tmp_path: Path) -> None:
     path = tmp_path / "s"
     before = image.read_bytes()

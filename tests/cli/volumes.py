@@ -18,7 +18,6 @@ class Command:
     name: str
     arguments: tuple[str, ...] = ()
     writes: bool = False
-    has_json: bool = True
     versions: tuple[Version, ...] = field(default=builders.VERSIONS)
 
     def line(self, image: Path, *more: Argument) -> list[Argument]:
@@ -36,7 +35,7 @@ NEW_KEY = (*FIRST_KEY, "--new-keyfile", "{d}/third", *CHEAP)
 COMMANDS = (
     Command("dump"),
     Command("unlock", FIRST_KEY),
-    Command("read", (*FIRST_KEY, "-o", "{d}/plain"), has_json=False),
+    Command("read", (*FIRST_KEY, "-o", "{d}/plain")),
     Command("volume-key", (*FIRST_KEY, "-o", "{d}/volume-key")),
     Command("measure"),
     Command("table", (*FIRST_KEY, "--device", "7:0")),
@@ -70,9 +69,7 @@ COMMANDS = (
     Command("erase", ("-q",), writes=True),
     Command("erase", ("-q", "--all"), writes=True),
     Command("convert", ("-q", "--type", "luks2"), writes=True, versions=("luks1",)),
-    Command(
-        "format", ("-q", "-d", "{d}/first", "--offset", _SECTORS, *CHEAP), True, True, ("luks2",)
-    ),
+    Command("format", ("-q", "-d", "{d}/first", "--offset", _SECTORS, *CHEAP), True, ("luks2",)),
 )
 WRITERS = tuple(command for command in COMMANDS if command.writes)
 
