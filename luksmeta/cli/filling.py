@@ -23,8 +23,9 @@ from luksmeta.model import SECTOR_SIZE
 from luksmeta.new_volume import FormatKeywords
 from luksmeta.secret import SecretBytes
 from luksmeta.segment_stream import SegmentStream
-from luksmeta.signatures import Signature, find_signatures
+from luksmeta.signatures import find_signatures
 from luksmeta.sizes import format_size
+from luksmeta.storage import Storage
 from luksmeta.target import open_storage
 
 
@@ -34,7 +35,7 @@ def opened_origin(filling: FillingOptions, *, batch_mode: bool) -> Iterator[Plai
     volume, key, layout = filling.origin(batch_mode=batch_mode)
     if layout.type == "raw":
         with RawImage(volume.image) as image:
-            _confirm_raw(volume, find_signatures(image.storage))
+            _confirm_raw(volume, image.storage)
             yield image
     elif layout.type == "luks":
         with (
@@ -148,15 +149,29 @@ def _locked_stream(data: Data) -> Iterator[SegmentStream]:
         yield stream
 
 
-def _confirm_raw(volume: VolumeOptions, found: tuple[Signature, ...]) -> None:
-    if any(each.name == "LUKS header" for each in found):
-        prompt.confirm(
-            volume.image,
-            "holds a LUKS header, and would be encrypted twice; --from-type luks takes what it "
-            "protects",
-            batch_mode=volume.batch_mode,
-            refused=prompt.FormatRefusedError,
+def _confirm_raw(volume: VolumeOptions, storage: Storage) -> None:
+    """Ask about what is not the plaintext that it is taken for."""
+    from luksmeta.forensics.containers import container_of
+
+    container = container_of(storage)
+    if container is not None:
+        doubt = (
+            f"is a {container.name} image, and would be encrypted as the file that it is, not the "
+            "disk in it; qemu-img convert -O raw makes that"
         )
+    elif any(each.name == "LUKS header" for each in find_signatures(storage)):
+        doubt = (
+            "holds a LUKS header, and would be encrypted twice; --from-type luks takes what it "
+            "protects"
+        )
+    else:
+        return
+    prompt.confirm(
+        volume.image,
+        doubt,
+        batch_mode=volume.batch_mode,
+        refused=prompt.FormatRefusedError,
+    )
 
 
 def _confirm_decrypted(volume: VolumeOptions, stream: SegmentStream) -> None:

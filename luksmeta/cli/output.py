@@ -49,7 +49,8 @@ def error(text: str, *, file: str | None = None, hint: str | None = None) -> Non
         show(printable(traceback.format_exc()), end="")
     if file is not None:
         text = f"{file}: {text}"
-    show(f"luksmeta: error: {one_line(text)}" + (f" ({hint})" if hint else ""))
+    advice = f" ({one_line(hint)})" if hint else ""
+    show(f"luksmeta: error: {one_line(text)}{advice}")
 
 
 def warning(text: str) -> None:

@@ -49,7 +49,7 @@ def scan_command(
 ) -> int:
     """Search disks for LUKS headers, their backups and their remains. Nothing is written to them.
 
-    DISK is a device or an image: raw, qcow2, vmdk, vdi, vhdx or E01. DISK#part=2 searches that
+    DISK is a device or an image: raw, qcow2, vmdk, vdi, vhdx, vhd or E01. DISK#part=2 searches that
     partition alone, DISK#lv=group/name a logical volume. Each finding has an offset in bytes, what
     it is, how certain it is and why. Unless --all is given, what is little more than a magic is
     only counted.

@@ -1,8 +1,8 @@
 """The libraries of the ``[forensics]`` extra, imported when they are needed.
 
-dissect.volume, dissect.hypervisor and dissect.evidence parse what a hostile disk says, and tell of
-trouble by exceptions of every kind, the parser's own and Python's. They get file objects of ours
-and never a path: what they read is in the log, and an image cannot make them open another file.
+dissect.volume and dissect.hypervisor parse what a hostile disk says, and tell of trouble by
+exceptions of every kind, the parser's own and Python's. They get file objects of ours and never a
+path: what they read is in the log, and an image cannot make them open another file.
 """
 
 from __future__ import annotations

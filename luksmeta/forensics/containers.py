@@ -22,6 +22,9 @@ from luksmeta.disks.places import place_named
 from luksmeta.errors import StorageError, UnsupportedError
 from luksmeta.extents import Extent
 from luksmeta.forensics.evidence import Evidence, EvidenceFile, MappedEvidence
+from luksmeta.forensics.ewf import EwfDisk
+from luksmeta.forensics.ewf_segments import MAGIC as EWF_MAGIC
+from luksmeta.forensics.ewf_segments import open_segments
 from luksmeta.forensics.read_log import ReadLog
 from luksmeta.forensics.virtual_disks import JoinedEvidence, SectorStream, StreamEvidence
 from luksmeta.model import SECTOR_SIZE
@@ -70,7 +73,7 @@ def _qcow2(files: _Files) -> Evidence:
     parts: dict[str, StorageFile] = {}
     if image.needs_backing_file:
         backing = files.beside(image.auto_backing_file, "backing file")
-        if _detect(backing) not in (None, FORMATS[0]):
+        if container_of(backing) not in (None, FORMATS[0]):
             raise UnsupportedError("a backing file that is neither qcow2 nor raw").about(
                 backing.name
             )
@@ -136,13 +139,10 @@ def _vhd(files: _Files) -> Evidence:
 
 
 def _ewf(files: _Files) -> Evidence:
-    ewf = dissect.module("dissect.evidence.ewf", "an E01 image")
-    names = [path.name for path in ewf.find_files(files.path)]
-    parts = [
-        files.first if name == files.path.name else files.beside(name, "segment") for name in names
-    ]
-    image = ewf.EWF([StorageFile(part) for part in parts])
-    return files.stream(image.open(), image.size)
+    segments = open_segments(
+        files.path, files.first, lambda name: files.beside(name, "next segment")
+    )
+    return EwfDisk(str(files.path), segments, files.close)
 
 
 def _unread(_files: _Files) -> Evidence:
@@ -175,7 +175,7 @@ FORMATS: Final = (
     ContainerFormat("vdi", 64, bytes.fromhex("7f10dabe"), _vdi),
     ContainerFormat("vhdx", 0, b"vhdxfile", _vhdx),
     ContainerFormat("vhd", 0, b"conectix", _vhd),
-    ContainerFormat("E01", 0, b"EVF\x09\x0d\x0a\xff\x00", _ewf),
+    ContainerFormat("E01", 0, EWF_MAGIC, _ewf),
     ContainerFormat("Ex01", 0, b"EVF2\x0d\x0a\x81\x00", _unread),
 )
 
@@ -197,7 +197,7 @@ def open_image(path: str, log: ReadLog | None = None, *, raw: bool = False) -> O
     file = EvidenceFile(path, log)
     with ExitStack() as stack:
         files = stack.enter_context(closing(_Files(Path(path), file, log)))
-        found = None if raw else _detect(file)
+        found = None if raw else container_of(file)
         storage: Evidence = file
         if found is not None:
             with dissect.parsing(path, f"{found.name} image"):
@@ -235,6 +235,7 @@ def evidence_of(target: Target, log: ReadLog | None = None) -> Iterator[Storage]
         yield storage
 
 
-def _detect(file: Evidence) -> ContainerFormat | None:
+def container_of(file: Storage) -> ContainerFormat | None:
+    """The format that the file's magic tells; None: it is a disk itself."""
     start = file.read_at(0, min(_START, file.size))
     return next((each for each in FORMATS if start.startswith(each.magic, each.offset)), None)

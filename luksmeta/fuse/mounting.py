@@ -46,7 +46,7 @@ def require_mountable(directory: Path) -> None:
                 directory, "a mount whose server is dead lies there", unmount=True
             ) from error
         raise storage_error(error).about(str(directory)) from error
-    if directory.is_mount():
+    if directory.resolve().is_mount():  # Path(".") would always be one
         raise _busy(directory, "something is mounted there", unmount=True)
     if not is_empty:
         raise _busy(directory, "is not empty, and would be hidden", unmount=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from luksmeta.closing import Closing
 from luksmeta.data_lock import data_in_use
+from luksmeta.errors import StorageBusyError
 from luksmeta.file_storage import FileStorage
 from luksmeta.locking import locked
 from luksmeta.model import SECTOR_SIZE
@@ -40,7 +42,7 @@ class RawImage(Closing):
 
     ``sector_size`` is 512 where nothing is known of the blocks in it. Raises StorageError;
     StorageBusyError where the content may change at any moment: for a device that is mounted, and
-    for a file whose data is in use for writing.
+    for a file whose data is in use for writing. A file that changes all the same fails the read.
     """
 
     def __init__(self, target: Target, *, sector_size: int = SECTOR_SIZE) -> None:
@@ -54,15 +56,32 @@ class RawImage(Closing):
             self._stack.enter_context(locked(self.storage, exclusive=False))
             undone.pop_all()
         self._size = self.storage.size
+        self._changed_at = self._last_change()
 
     @property
     def size(self) -> int:
-        """The number of bytes when it was opened: what is appended later is left out."""
+        """The number of bytes when it was opened."""
         return self._size
 
     def read_into_at(self, offset: int, buffer: WriteableBuffer) -> None:
-        """Fill all of ``buffer`` from ``offset`` on; StorageError where there is less."""
+        """Fill all of ``buffer`` from ``offset`` on; StorageError where there is less.
+
+        StorageBusyError where the file was written since it was opened: half of it would be old,
+        half new.
+        """
         self.storage.read_into(offset, memoryview(buffer).cast("B"))
+        if self._last_change() != self._changed_at:
+            raise (
+                StorageBusyError("was written while it was read")
+                .about(self.storage.name)
+                .advise("try again when nothing writes it any more")
+            )
+
+    def _last_change(self) -> int | None:
+        """In nanoseconds; None where nobody keeps it, as for devices."""
+        if not isinstance(self.storage, FileStorage) or not self.storage.is_regular:
+            return None
+        return os.fstat(self.storage.fileno()).st_mtime_ns
 
     def close(self) -> None:
         """Unlock and close the file; harmless when repeated."""

@@ -114,6 +114,16 @@ def test_a_volume_that_is_taken_for_plaintext_is_asked_about(tmp_path: Path) -> 
     assert plaintext(tmp_path / "new") == old.read_bytes()
 
 
+def test_a_container_that_is_taken_for_plaintext_is_asked_about(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_bytes(b"QFI\xfb" + bytes(4092))
+    line = refused(make(tmp_path / "new", "--encrypt-from", old), 1, "is a qcow2 image")
+    assert "not the disk in it" in line
+    assert not (tmp_path / "new").exists()
+    done(make(tmp_path / "new", "--encrypt-from", old, "-q"))
+    assert plaintext(tmp_path / "new") == old.read_bytes()
+
+
 def test_a_wrong_passphrase_of_the_old_volume_writes_nothing(tmp_path: Path) -> None:
     old = builders.file(tmp_path / "old", "luks2")
     options = ("--encrypt-from", old, "--from-type", "luks")

@@ -16,6 +16,7 @@ import pytest
 
 import luksmeta
 from luksmeta.data_lock import data_in_use
+from luksmeta.errors import StorageBusyError
 from luksmeta.fuse import mounting
 from tests.builders import FIRST, SECOND
 from tests.cli.runner import CHEAP, COMMAND, Answer, Argument, done, key_file, process, refused
@@ -205,6 +206,25 @@ def test_a_directory_that_would_be_hidden_or_is_none(image: Path, tmp_path: Path
     refused(run("mount", image, tmp_path, stdin=FIRST), 5, str(tmp_path), "not empty")
     refused(run("mount", image, image, stdin=FIRST), 4, str(image))
     refused(run("mount", image, tmp_path / "none", stdin=FIRST), 4, "no such file")
+
+
+def test_the_working_directory_is_no_mount_because_it_is_a_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _require_fuse()
+    monkeypatch.chdir(tmp_path)
+    mounting.require_mountable(Path())
+    monkeypatch.chdir("/proc")
+    with pytest.raises(StorageBusyError, match="something is mounted there"):
+        mounting.require_mountable(Path())
+
+
+def test_a_hint_stays_on_the_line_of_the_error(image: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "two\nlines\x1b[1m"
+    odd.mkdir()
+    (odd / "in").touch()
+    line = refused(run("mount", image, odd, stdin=FIRST), 5, "not empty")
+    assert "\x1b" not in line
 
 
 def test_mounted_twice_is_refused(image: Path, tmp_path: Path) -> None:

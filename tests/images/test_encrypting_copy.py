@@ -309,7 +309,22 @@ def test_a_source_that_shrinks_meanwhile_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "raw"
     path.write_bytes(PLAINTEXT)
     with RawImage(path) as raw:
+        before = path.stat().st_mtime_ns
         os.truncate(path, 1 << 20)
+        os.utime(path, ns=(before, before))
         with pytest.raises(StorageError, match="cannot read"):
+            encrypt_image(tmp_path / "image", builders.FIRST, raw, **CHEAP)
+    assert names_in(tmp_path) == ["raw"]
+
+
+def test_a_source_that_is_written_meanwhile_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "raw"
+    path.write_bytes(PLAINTEXT)
+    os.utime(path, ns=(0, 0))
+    with RawImage(path) as raw:
+        raw.read_into_at(0, bytearray(512))
+        with path.open("r+b") as other:
+            other.write(b"new")
+        with pytest.raises(StorageBusyError, match="raw: was written while it was read"):
             encrypt_image(tmp_path / "image", builders.FIRST, raw, **CHEAP)
     assert names_in(tmp_path) == ["raw"]
