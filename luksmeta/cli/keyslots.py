@@ -21,6 +21,7 @@ from luksmeta.cli.unlocking import (
     unlock_keeping_passphrase,
 )
 from luksmeta.errors import KeyslotError, UnsupportedError
+from luksmeta.keyslot import trial_order
 from luksmeta.new_keyslot import header_hash
 from luksmeta.unlocked_volume import UnlockedVolume
 from luksmeta.volume import Volume
@@ -89,7 +90,9 @@ def convert_key_command(
         if opened.version == 1:
             raise UnsupportedError("LUKS1 keyslots know PBKDF2 only")
         made.check(opened.version)
-        unlocked, passphrase = unlock_keeping_passphrase(opened, key, keyslot=key.key_slot)
+        unlocked, passphrase = unlock_keeping_passphrase(
+            opened, key, keyslot=_keyslots_to_try(opened, key)
+        )
         stack.enter_context(passphrase)
         stack.enter_context(unlocked)
         keyslot = _keyslot_of(unlocked)
@@ -111,8 +114,16 @@ def _unlocked_keyslot(
         raise click.UsageError("with --volume-key-file, -S must name the keyslot")
     if key.key_slot is not None:
         opened.metadata.keyslot(key.key_slot)
-    unlocked = stack.enter_context(unlock(opened, key, keyslot=key.key_slot))
+    unlocked = stack.enter_context(unlock(opened, key, keyslot=_keyslots_to_try(opened, key)))
     return unlocked, _keyslot_of(unlocked) if key.key_slot is None else key.key_slot
+
+
+def _keyslots_to_try(opened: Volume, key: UnlockOptions) -> tuple[int, ...]:
+    """The one that -S names; otherwise unbound ones too, as in cryptsetup (lib/setup.c)."""
+    if key.key_slot is not None:
+        return (key.key_slot,)
+    usable = opened.header.keyslot_ids
+    return tuple(each for each in trial_order(opened.keyslots) if each in usable)
 
 
 def _keyslot_of(unlocked: UnlockedVolume) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from luksmeta import requirements
@@ -79,7 +79,11 @@ def read_volume_key(path: str, size: int | None) -> SecretBytes:
 
 
 def unlock(
-    volume: Volume, key: UnlockOptions, *, keyslot: int | None, seal: SealOptions = NO_SEAL
+    volume: Volume,
+    key: UnlockOptions,
+    *,
+    keyslot: int | Collection[int] | None,
+    seal: SealOptions = NO_SEAL,
 ) -> UnlockedVolume:
     """The volume unlocked as the options say; on a terminal the passphrase is asked for again."""
     if key.volume_key_file is not None:
@@ -93,7 +97,11 @@ def unlock(
 
 
 def unlock_keeping_passphrase(
-    volume: Volume, key: UnlockOptions, *, keyslot: int | None, seal: SealOptions = NO_SEAL
+    volume: Volume,
+    key: UnlockOptions,
+    *,
+    keyslot: int | Collection[int] | None,
+    seal: SealOptions = NO_SEAL,
 ) -> tuple[UnlockedVolume, SecretBytes]:
     """The same, together with the passphrase, which the caller wipes."""
     return try_passphrases(

@@ -111,3 +111,15 @@ def test_luks1_has_no_unbound_keyslots(tmp_path: Path) -> None:
     line = ("add-key", image, "--unbound", "-s", "256", *CHEAP)
     refused(luksmeta(*line, stdin=NEW), 1, str(image), "LUKS1 has no unbound keyslots")
     assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["change-key", "convert-key"])
+def test_an_unbound_keyslot_is_changed_by_its_passphrase_as_in_cryptsetup(
+    with_unbound: Path, tmp_path: Path, command: str
+) -> None:
+    new = ("--new-keyfile", tmp_path / "second") if command == "change-key" else ()
+    line = (command, with_unbound, "-d", tmp_path / "new", *new, *CHEAP, "--json")
+    assert done(luksmeta(*line)).json == {"keyslot": 5}
+    secret = SECOND if command == "change-key" else NEW
+    answer = luksmeta("volume-key", with_unbound, "-q", "--unbound", "-S", "5", stdin=secret)
+    assert done(answer).out == KEY.hex() + "\n"
