@@ -15,7 +15,10 @@ from tests.builders import VERSIONS
 from tests.crash import header_recipes, keyslot_recipes
 from tests.crash.recipe import Recipe, damaged, outdated
 
-UNTOUCHED = ("backup-header", "export-header", "volume-key", "token export", "recover", "report")
+UNTOUCHED = (
+    *("backup-header", "export-header", "volume-key", "token export"),
+    *("recover", "report", "read", "hash"),
+)
 """Commands with ``--dry-run`` that make a new file and leave the volume as it is."""
 
 MAPPINGS = ("map", "unmap")
