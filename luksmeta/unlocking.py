@@ -69,8 +69,8 @@ def open_with_passphrase(
     """The keys that this passphrase opens, of the keyslots ``keyslot_ids``, tried in this order.
 
     While a reencryption goes on, segments have different keys; the passphrase is then tried for the
-    others too. Raises PassphraseError, as
-    KeyslotsUntriedError where a limit kept one from being tried, or what kept all of them from it.
+    others too. Raises PassphraseError (KeyslotsUntriedError where a limit kept one from being
+    tried), or what kept all of them from it.
     """
     opened_id, key = _first_that_opens(metadata, storage, passphrase, keyslot_ids, limits)
     digest_id = _digest_of(metadata, opened_id)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from luksmeta.cli import output
+from luksmeta.cli.new_files import write_new_file
 from luksmeta.cli.options import (
     NewFileName,
     VolumeOptions,
@@ -88,7 +89,7 @@ def hash_command(
         if dry_run:
             output.say_new_file(output_file, len(lines), "keyslots", as_json=as_json)
             return
-        _write(lines, output_file)
+        write_new_file(output_file, lines)
     with output.after_making(*([] if output_file is None else [output_file])):
         _say(exported, failures, output_file, as_json=as_json)
 
@@ -115,14 +116,6 @@ def _conditions(volume: Volume, exported: Iterable[ExportedHash]) -> Iterable[Ke
         keyslot = volume.metadata.keyslot(each.keyslot)
         regions = [examine(storage, place) for place in areas_of(each.keyslot, keyslot)]
         yield condition_of(each.keyslot, keyslot, regions, storage.size)
-
-
-def _write(lines: bytes, output_file: str) -> None:
-    from luksmeta.file_storage import new_file
-
-    with new_file(output_file) as file:
-        file.resize(len(lines))
-        file.write_at(0, lines)
 
 
 def _say(

@@ -6,9 +6,10 @@ from typing import cast
 
 import click
 
-from luksmeta.cli import interrupts, output, prompt
+from luksmeta.cli import output, prompt
 from luksmeta.cli.key_options import UnlockOptions, unlock_options
 from luksmeta.cli.keyslot_options import priority_option
+from luksmeta.cli.new_files import write_new_file
 from luksmeta.cli.note_options import NoteOptions, note_options
 from luksmeta.cli.options import (
     NewFileName,
@@ -22,9 +23,7 @@ from luksmeta.cli.options import (
 from luksmeta.cli.unlocking import open_header_for, open_to_change, unlock
 from luksmeta.description import describe
 from luksmeta.errors import KeyslotError
-from luksmeta.file_storage import new_file
 from luksmeta.luks2.limits import KNOWN_FLAGS
-from luksmeta.secret import SecretBytes
 from luksmeta.tokens.assignment import require_tokens
 from luksmeta.tokens.notes import Note
 from luksmeta.volume import Volume
@@ -149,7 +148,7 @@ def volume_key_command(
                 if dry_run:
                     output.say_new_file(output_file, len(secret), what, as_json=as_json)
                     return
-                _write_key(output_file, secret)
+                write_new_file(output_file, secret.view())
             if as_json:
                 name = "unbound_key" if unbound else "volume_key"
                 shown = {} if output_file else {name: secret.view().hex()}
@@ -185,13 +184,6 @@ def _require_key_that_is_meant(opened: Volume, keyslot: int, *, unbound: bool) -
 def _notes(opened: Volume, keyslot: int, note: NoteOptions) -> dict[int, Note]:
     require_tokens(opened.metadata)
     return {keyslot: note.of(opened.note(keyslot))}
-
-
-def _write_key(name: str, key: SecretBytes) -> None:
-    """Write the key to a new file; what is half-written does not stay."""
-    with interrupts.making(name), new_file(name) as file:
-        file.resize(len(key))
-        file.write_at(0, key.view())
 
 
 def _flags(given: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import click
 
-from luksmeta.cli import interrupts, output, prompt
+from luksmeta.cli import output, prompt
+from luksmeta.cli.new_files import write_new_file
 from luksmeta.cli.options import (
     FileName,
     VolumeOptions,
@@ -18,7 +19,6 @@ from luksmeta.cli.options import (
 )
 from luksmeta.cli.unlocking import open_header_for, open_to_change
 from luksmeta.errors import TokenError
-from luksmeta.file_storage import new_file
 from luksmeta.luks2.json_text import ascii_text
 from luksmeta.luks2.limits import HDR_SIZES
 from luksmeta.tokens.assignment import require_tokens
@@ -168,9 +168,7 @@ def export_command(
         elif dry_run:
             output.say_new_file(json_file, len(text), f"token {token_id}", as_json=as_json)
         else:
-            with interrupts.making(json_file), new_file(json_file) as file:
-                file.resize(len(text))
-                file.write_at(0, text)
+            write_new_file(json_file, text)
             if as_json:
                 output.say_json({"token": token_id, "file": json_file, "size": len(text)})
             else:

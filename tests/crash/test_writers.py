@@ -53,10 +53,8 @@ MAY = {  # what writes, and what to
     "cli.background": "a pipe between two processes",
     "cli.recover": "new files, by forensics.recovery.detached",
     "cli.trying": "a new file for the passphrase that was found",
-    "cli.hash": "a new file for lines about keyslots",
     "cli.read_log": "a new file for a record of reads",
-    "cli.settings": "a new file for the volume key",
-    "cli.tokens": "a new file for a token",
+    "cli.new_files": "a new file: lines about keyslots, a volume key, a token",
     "cli.reading": "a new file of plaintext",
 }
 
